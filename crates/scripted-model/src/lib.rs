@@ -1,0 +1,1 @@
+//! A deterministic, scripted Messages API server.

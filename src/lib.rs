@@ -1,0 +1,1 @@
+//! Paddock: a multi-tenant HTTP platform for Claude Code.

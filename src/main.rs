@@ -1,0 +1,2 @@
+//! Entry point of the `paddock` binary.
+fn main() {}
