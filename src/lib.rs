@@ -1,1 +1,4 @@
 //! Paddock: a multi-tenant HTTP platform for Claude Code.
+
+pub mod domain;
+pub mod store;

@@ -1,0 +1,378 @@
+//! Events: the entries of a session's log.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use strum::{Display, EnumDiscriminants, EnumString, IntoStaticStr};
+use utoipa::ToSchema;
+
+use super::{ClaudeSessionId, MicroUsd, PermissionMode, TurnErrorCode, TurnId, Usage};
+
+/// Whose turn it is to write a session's log. Rises by one each time the session's ownership is taken, so that
+/// whoever held it before can neither write nor give an id a second meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(u32);
+
+impl Epoch {
+    /// The highest epoch: with it, an [`EventId`] still is an integer that JavaScript holds exactly.
+    pub const MAX: u32 = (1 << 21) - 1;
+
+    /// The epoch numbered `number`; `None` past [`Epoch::MAX`].
+    #[must_use]
+    pub const fn new(number: u32) -> Option<Self> {
+        if number <= Self::MAX {
+            Some(Self(number))
+        } else {
+            None
+        }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// The place of an event in its session's log: strictly increasing, with gaps. The upper bits are the epoch, the
+/// lower 32 the event's number in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct EventId(u64);
+
+impl EventId {
+    /// Before every event.
+    pub const START: Self = Self(0);
+    /// The highest id there can be: 2^53 - 1.
+    pub const MAX: u64 = (1 << 53) - 1;
+
+    /// The event numbered `sequence` of `epoch`.
+    #[must_use]
+    pub const fn new(epoch: Epoch, sequence: u32) -> Self {
+        Self(((epoch.0 as u64) << 32) | sequence as u64)
+    }
+
+    /// The id that was written as `number`; `None` when no id is.
+    #[must_use]
+    pub const fn from_number(number: u64) -> Option<Self> {
+        if number <= Self::MAX {
+            Some(Self(number))
+        } else {
+            None
+        }
+    }
+
+    /// The id as a number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The id after this one in the same epoch; `None` when the epoch is used up.
+    #[must_use]
+    pub const fn next(self) -> Option<Self> {
+        if self.0 & 0xffff_ffff == 0xffff_ffff {
+            None
+        } else {
+            Some(Self(self.0 + 1))
+        }
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl Serialize for EventId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for EventId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u64::deserialize(deserializer)?;
+        Self::from_number(number).ok_or_else(|| serde::de::Error::custom("not an event id"))
+    }
+}
+
+/// One entry of a session's log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its place.
+    pub id: EventId,
+    /// The turn it belongs to, if to one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub turn_id: Option<TurnId>,
+    /// When it was written.
+    pub created_at: DateTime<Utc>,
+    /// What happened.
+    #[serde(flatten)]
+    pub body: EventBody,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, EnumDiscriminants, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[strum_discriminants(
+    name(EventKind),
+    doc = "An event's type, as the wire and the store name it.",
+    derive(Hash, PartialOrd, Ord, Display, EnumString, IntoStaticStr, strum::EnumIter),
+    strum(serialize_all = "snake_case")
+)]
+pub enum EventBody {
+    /// The user's prompt.
+    Message {
+        /// The prompt.
+        text: String,
+    },
+    /// The session as the turn finds it.
+    Session {
+        /// The session's id.
+        #[schema(value_type = String)]
+        session_id: super::SessionId,
+        /// The CLI's own id of the conversation.
+        #[schema(value_type = String)]
+        claude_session_id: ClaudeSessionId,
+        /// The model that was asked for; absent: the CLI's choice.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        model: Option<String>,
+        /// What tools may do without asking.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        permission_mode: Option<PermissionMode>,
+    },
+    /// The turn began.
+    TurnStarted {},
+    /// A piece of the assistant's text.
+    TextDelta {
+        /// The piece.
+        text: String,
+    },
+    /// A piece of the assistant's thinking.
+    ThinkingDelta {
+        /// The piece.
+        text: String,
+    },
+    /// The model was asked again after its answer broke off: the text since the last whole message does not count.
+    TextRetracted {
+        /// The text that does not count.
+        text: String,
+    },
+    /// The assistant calls a tool.
+    ToolUse {
+        /// The tool's name.
+        tool_name: String,
+        /// What it is called with.
+        #[schema(value_type = Object)]
+        tool_input: Value,
+        /// The call's id.
+        tool_use_id: String,
+        /// The call of the sub-agent that makes this one, if one does.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        parent_tool_use_id: Option<String>,
+    },
+    /// A tool answered.
+    ToolResult {
+        /// The call's id.
+        tool_use_id: String,
+        /// Text, or a list of content blocks.
+        #[schema(value_type = Object)]
+        content: Value,
+        /// Whether the tool failed.
+        is_error: bool,
+        /// The call of the sub-agent that made the call, if one did.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        parent_tool_use_id: Option<String>,
+    },
+    /// A whole message, or block of one, of the assistant, as the Messages API has it.
+    AssistantMessage {
+        /// The content blocks.
+        #[schema(value_type = Vec<Object>)]
+        content: Vec<Value>,
+        /// The model that wrote it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        model: Option<String>,
+        /// The API's id of the message; blocks of one message share it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        message_id: Option<String>,
+        /// The call of the sub-agent that wrote it, if one did.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        parent_tool_use_id: Option<String>,
+    },
+    /// What the turn used.
+    Usage {
+        /// Tokens.
+        usage: Usage,
+        /// Cost, in USD.
+        #[serde(rename = "cost_usd", with = "usd")]
+        #[schema(value_type = f64)]
+        cost: MicroUsd,
+    },
+    /// The session's title or metadata changed.
+    SessionUpdated {
+        /// The title, if it changed; null when it was removed.
+        #[serde(skip_serializing_if = "Option::is_none", default, with = "present")]
+        #[schema(value_type = Option<String>)]
+        title: Option<Option<String>>,
+        /// The metadata, if it changed.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[schema(value_type = Option<Object>)]
+        metadata: Option<Map<String, Value>>,
+    },
+    /// The turn completed. The last event of its turn.
+    Done {
+        /// All that the assistant said: the turn's text deltas joined.
+        text: String,
+        /// Tokens.
+        usage: Usage,
+        /// Cost, in USD.
+        #[serde(rename = "cost_usd", with = "usd")]
+        #[schema(value_type = f64)]
+        cost: MicroUsd,
+        /// Why the model stopped.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        stop_reason: Option<String>,
+    },
+    /// The turn did not complete. The last event of its turn.
+    Error {
+        /// Why, in words.
+        error: String,
+        /// Why, by name.
+        code: TurnErrorCode,
+    },
+    /// Events between here and the one before are no longer to be had.
+    Gap {
+        /// The first id that is to be had.
+        #[schema(value_type = u64)]
+        first_available: EventId,
+    },
+}
+
+impl EventBody {
+    /// Its type.
+    #[must_use]
+    pub fn kind(&self) -> EventKind {
+        EventKind::from(self)
+    }
+
+    /// Whether it is kept in the store: all but pieces of a message that is kept whole, and what only a reader's
+    /// position makes true.
+    #[must_use]
+    pub const fn is_durable(&self) -> bool {
+        !matches!(
+            self,
+            Self::TextDelta { .. } | Self::ThinkingDelta { .. } | Self::Gap { .. }
+        )
+    }
+
+    /// Whether it is the last of its turn.
+    #[must_use]
+    pub const fn is_terminal(&self) -> bool {
+        matches!(self, Self::Done { .. } | Self::Error { .. })
+    }
+}
+
+/// Money on the wire: a number of dollars.
+mod usd {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::domain::MicroUsd;
+
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes fields by reference"
+    )]
+    pub(super) fn serialize<S: Serializer>(cost: &MicroUsd, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(cost.as_usd())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MicroUsd, D::Error> {
+        f64::deserialize(deserializer).map(MicroUsd::from_usd)
+    }
+}
+
+/// A field whose presence says something and whose value may be null.
+mod present {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(
+        clippy::option_option,
+        clippy::ref_option,
+        reason = "absent, null and a value are three things"
+    )]
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<Option<String>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.as_ref().and_then(Option::as_ref).serialize(serializer)
+    }
+
+    #[expect(clippy::option_option, reason = "absent, null and a value are three things")]
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Option<String>>, D::Error> {
+        Option::<String>::deserialize(deserializer).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_a_later_epoch_sort_after_all_of_an_earlier_one() {
+        let early = EventId::new(Epoch::new(1).unwrap(), u32::MAX);
+        let late = EventId::new(Epoch::new(2).unwrap(), 0);
+        assert!(early < late);
+        assert_eq!(early.next(), None, "an epoch never runs over into the next");
+    }
+
+    #[test]
+    fn the_highest_id_is_an_exact_javascript_integer() {
+        let highest = EventId::new(Epoch::new(Epoch::MAX).unwrap(), u32::MAX);
+        assert_eq!(highest.get(), EventId::MAX);
+        assert_eq!(Epoch::new(Epoch::MAX + 1), None);
+    }
+
+    #[test]
+    fn an_event_is_one_flat_object() {
+        let event = Event {
+            id: EventId::new(Epoch::new(1).unwrap(), 7),
+            turn_id: None,
+            created_at: DateTime::UNIX_EPOCH,
+            body: EventBody::TextDelta { text: "hi".into() },
+        };
+        let json = serde_json::to_value(&event).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({"id": 4_294_967_303_u64, "created_at": "1970-01-01T00:00:00Z",
+                "type": "text_delta", "text": "hi"})
+        );
+        assert_eq!(serde_json::from_value::<Event>(json).unwrap(), event);
+    }
+
+    #[test]
+    fn a_removed_title_is_null_and_an_untouched_one_absent() {
+        let removed = EventBody::SessionUpdated {
+            title: Some(None),
+            metadata: None,
+        };
+        let json = serde_json::to_value(&removed).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({"type": "session_updated", "title": null})
+        );
+        assert_eq!(serde_json::from_value::<EventBody>(json).unwrap(), removed);
+        let untouched = EventBody::SessionUpdated {
+            title: None,
+            metadata: None,
+        };
+        assert_eq!(
+            serde_json::to_value(&untouched).unwrap(),
+            serde_json::json!({"type": "session_updated"})
+        );
+    }
+}

@@ -1,0 +1,190 @@
+//! Identifiers: UUIDs version 7, told apart by type here and by prefix on the wire (`ses_0199…`).
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize, de};
+use uuid::{NoContext, Timestamp, Uuid};
+
+use super::Clock;
+
+/// Text that is not an id of the wanted kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a {kind} id: expected `{prefix}` followed by 32 lower-case hexadecimal digits")]
+pub struct InvalidId {
+    kind: &'static str,
+    prefix: &'static str,
+}
+
+macro_rules! prefixed_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// What the wire form begins with.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// A new id; ids made later sort after those made earlier, to the millisecond.
+            #[must_use]
+            pub fn generate(clock: &dyn Clock) -> Self {
+                Self(uuid_v7_at(clock.now()))
+            }
+
+            /// The id as the store keeps it.
+            #[must_use]
+            pub const fn as_uuid(&self) -> Uuid {
+                self.0
+            }
+
+            /// The id that the store kept as `uuid`.
+            #[must_use]
+            pub const fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}{}", Self::PREFIX, self.0.simple())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.strip_prefix(Self::PREFIX)
+                    .filter(|digits| is_simple_uuid(digits))
+                    .and_then(|digits| Uuid::try_parse(digits).ok())
+                    .map(Self)
+                    .ok_or(InvalidId { kind: $kind, prefix: $prefix })
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(de::Error::custom)
+            }
+        }
+    };
+}
+
+prefixed_id!(
+    /// Whom a key belongs to; the border of everything.
+    TenantId, "tenant", "ten_"
+);
+prefixed_id!(
+    /// One conversation in one workspace.
+    SessionId, "session", "ses_"
+);
+prefixed_id!(
+    /// One prompt and all that follows until its result.
+    TurnId, "turn", "trn_"
+);
+
+/// The CLI's own id of a conversation: a bare UUID, chosen by us at first and followed whenever the CLI changes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ClaudeSessionId(Uuid);
+
+impl ClaudeSessionId {
+    /// A new id for a conversation that has not begun.
+    #[must_use]
+    pub fn generate(clock: &dyn Clock) -> Self {
+        Self(uuid_v7_at(clock.now()))
+    }
+
+    /// The id as the store keeps it.
+    #[must_use]
+    pub const fn as_uuid(&self) -> Uuid {
+        self.0
+    }
+
+    /// The id that the store kept, or the CLI told, as `uuid`.
+    #[must_use]
+    pub const fn from_uuid(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+}
+
+impl fmt::Display for ClaudeSessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.hyphenated())
+    }
+}
+
+/// A random version 7 UUID that carries `now`.
+fn uuid_v7_at(now: DateTime<Utc>) -> Uuid {
+    let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
+    Uuid::new_v7(Timestamp::from_unix(
+        NoContext,
+        seconds,
+        now.timestamp_subsec_nanos(),
+    ))
+}
+
+/// Exactly one spelling per id, so that two spellings can never name one session.
+fn is_simple_uuid(digits: &str) -> bool {
+    digits.len() == 32
+        && digits
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::SystemClock;
+
+    #[test]
+    fn an_id_reads_back_from_its_wire_form() {
+        let id = SessionId::generate(&SystemClock);
+        assert_eq!(id.to_string().parse::<SessionId>(), Ok(id));
+        assert!(id.to_string().starts_with("ses_"));
+        let json = serde_json::to_string(&id).unwrap();
+        assert_eq!(serde_json::from_str::<SessionId>(&json).unwrap(), id);
+    }
+
+    #[test]
+    fn an_id_has_one_spelling_and_one_prefix() {
+        let id = SessionId::generate(&SystemClock);
+        let text = id.to_string();
+        for wrong in [
+            text.to_uppercase(),
+            text.replace("ses_", "trn_"),
+            text.replace("ses_", ""),
+            format!("{text}\n"),
+            format!("ses_{}", id.as_uuid().hyphenated()),
+            "ses_".to_owned(),
+            String::new(),
+        ] {
+            assert!(wrong.parse::<SessionId>().is_err(), "{wrong:?} was taken");
+        }
+    }
+
+    #[test]
+    fn later_ids_sort_after_earlier_ones() {
+        let clock = crate::domain::ManualClock::at(SystemClock.now());
+        let first = TurnId::generate(&clock);
+        clock.advance(chrono::TimeDelta::milliseconds(1));
+        let second = TurnId::generate(&clock);
+        assert!(first < second);
+        assert!(first.to_string() < second.to_string());
+    }
+}

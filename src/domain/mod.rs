@@ -1,0 +1,28 @@
+//! Plain types that every layer speaks: ids, principals, sessions, turns, events, usage, money, time.
+//!
+//! Nothing here does IO, and nothing here uses another module of the project. A value of one of these types is
+//! valid by construction: text from outside becomes a [`UserId`] or a [`Subdir`] by being parsed, once.
+
+pub mod clock;
+pub mod event;
+pub mod ids;
+pub mod money;
+pub mod names;
+pub mod page;
+pub mod principal;
+pub mod session;
+pub mod turn;
+pub mod usage;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use event::{Epoch, Event, EventBody, EventId, EventKind};
+pub use ids::{ClaudeSessionId, SessionId, TenantId, TurnId};
+pub use money::MicroUsd;
+pub use names::{InvalidName, Subdir, TenantName, UserId};
+pub use page::Page;
+pub use principal::{Principal, Role};
+pub use session::{
+    PermissionMode, Session, SessionChange, SessionFilter, SessionOptions, SessionStatus, Tenant,
+};
+pub use turn::{ToolCall, Turn, TurnError, TurnErrorCode, TurnOutcome, TurnStatus};
+pub use usage::Usage;

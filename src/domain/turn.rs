@@ -1,0 +1,156 @@
+//! Turns: one prompt and all that follows until its result.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use strum::{Display, EnumString, IntoStaticStr};
+use utoipa::ToSchema;
+
+use super::{MicroUsd, SessionId, TurnId, Usage};
+
+/// One prompt and what became of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Turn {
+    /// Its id.
+    pub id: TurnId,
+    /// The session it belongs to.
+    pub session: SessionId,
+    /// The prompt.
+    pub message: String,
+    /// When it was taken.
+    pub started_at: DateTime<Utc>,
+    /// How it ended; `None` while it runs.
+    pub outcome: Option<TurnOutcome>,
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TurnOutcome {
+    /// Its last status.
+    pub status: TurnStatus,
+    /// All that the assistant said, block after block, with a blank line between two: the turn's `text_delta`s
+    /// joined.
+    pub text: String,
+    /// The tools it called, in order.
+    pub tool_calls: Vec<ToolCall>,
+    /// Tokens used.
+    pub usage: Usage,
+    /// What it cost by the CLI's own count.
+    pub cost: MicroUsd,
+    /// Why the model stopped (`end_turn`, `max_tokens`, `max_turns`, …); absent when it did not get that far.
+    pub stop_reason: Option<String>,
+    /// Why it did not complete; present exactly when the status is not `completed`.
+    pub error: Option<TurnError>,
+    /// When it ended.
+    pub ended_at: DateTime<Utc>,
+}
+
+/// Where a turn is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum TurnStatus {
+    /// The agent is at it.
+    Running,
+    /// The agent answered.
+    Completed,
+    /// It ended in an error.
+    Failed,
+    /// It was interrupted.
+    Interrupted,
+    /// It ran into the time limit that its client asked for.
+    TimedOut,
+    /// The server ended while it ran: some of its tools may have run.
+    Unknown,
+}
+
+/// A tool that the agent called, and what came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ToolCall {
+    /// The tool's name.
+    pub tool: String,
+    /// What it was called with.
+    #[schema(value_type = Object)]
+    pub input: Value,
+    /// What it answered: text, or a list of content blocks. Absent when the turn ended before it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// Whether it failed. Absent when it has not answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_error: Option<bool>,
+    /// The call's id.
+    pub tool_use_id: String,
+}
+
+/// Why a turn did not complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnError {
+    /// The reason, by name.
+    pub code: TurnErrorCode,
+    /// The reason, in words that a client may see.
+    pub message: String,
+}
+
+/// Why a turn did not complete, by name. The names are part of the API.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    strum::EnumIter,
+    ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum TurnErrorCode {
+    /// The CLI cannot be started: it is missing, or not executable.
+    AgentUnavailable,
+    /// The CLI was started and ended, or said nothing, before it was ready.
+    AgentStartFailed,
+    /// The CLI ended in the middle of the turn.
+    AgentCrashed,
+    /// The CLI did not end the turn when it was told to, and was killed.
+    AgentUnresponsive,
+    /// All agents are in use.
+    AgentsExhausted,
+    /// The CLI no longer has the conversation.
+    ConversationLost,
+    /// The model's API answered with an error.
+    ModelError,
+    /// The CLI ended the turn with an error of its own.
+    TurnFailed,
+    /// The time limit that the client asked for was reached.
+    TurnTimeout,
+    /// Somebody interrupted it.
+    TurnInterrupted,
+    /// The server was told to stop and the drain limit was reached.
+    ServerShutdown,
+    /// The session was closed while it ran.
+    SessionClosed,
+    /// The server ended while it ran: some of its tools may have run.
+    TurnUnknown,
+    /// The store did not take the turn's events.
+    StoreUnavailable,
+    /// The workspace is gone, or no longer a folder inside the user's tree.
+    WorkspaceUnavailable,
+}
+
+impl TurnErrorCode {
+    /// The status of a turn that ended for this reason.
+    #[must_use]
+    pub const fn status(self) -> TurnStatus {
+        match self {
+            Self::TurnTimeout => TurnStatus::TimedOut,
+            Self::TurnInterrupted | Self::ServerShutdown | Self::SessionClosed => TurnStatus::Interrupted,
+            Self::TurnUnknown => TurnStatus::Unknown,
+            _ => TurnStatus::Failed,
+        }
+    }
+}

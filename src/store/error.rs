@@ -1,0 +1,52 @@
+//! What can go wrong in a store, by what its callers can do about it.
+
+use crate::domain::{Epoch, SessionId};
+
+/// A source that the store does not name further.
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It does not answer, or answers too late; trying again later may help.
+    #[error("the store does not answer")]
+    Unavailable(#[source] Source),
+    /// It cannot be written: the file or its file system is read-only.
+    #[error("the store is read-only")]
+    ReadOnly(#[source] Source),
+    /// Its disk is full.
+    #[error("the store's disk is full")]
+    Full(#[source] Source),
+    /// Another owner has taken the session since.
+    #[error("session {session} is no longer owned under epoch {}", epoch.get())]
+    StaleEpoch {
+        /// The session.
+        session: SessionId,
+        /// The epoch that the refused write carried.
+        epoch: Epoch,
+    },
+    /// The session has been owned so often that no event of a further epoch could be numbered.
+    #[error("session {session} has used up its epochs")]
+    EpochsUsedUp {
+        /// The session.
+        session: SessionId,
+    },
+    /// What is stored cannot be read as what it should be.
+    #[error("stored {what} cannot be read")]
+    Corrupt {
+        /// What was read.
+        what: &'static str,
+        /// Why it cannot be read.
+        #[source]
+        source: Source,
+    },
+    /// Anything else: a fault of ours, such as a broken constraint.
+    #[error("the store failed to {action}")]
+    Failed {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        #[source]
+        source: Source,
+    },
+}
