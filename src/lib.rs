@@ -1,4 +1,5 @@
 //! Paddock: a multi-tenant HTTP platform for Claude Code.
 
 pub mod domain;
-pub mod store;
+pub mod lifecycle;
+pub mod protocol;

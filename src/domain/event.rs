@@ -179,7 +179,7 @@ pub enum EventBody {
         /// The call's id.
         tool_use_id: String,
         /// Text, or a list of content blocks.
-        #[schema(value_type = Object)]
+        #[schema(value_type = Value)]
         content: Value,
         /// Whether the tool failed.
         is_error: bool,

@@ -64,7 +64,7 @@ pub enum SessionStatus {
 }
 
 /// How a session's agents are run. Absent means: as the CLI does by itself.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionOptions {
     /// The model, by the name the CLI takes.

@@ -74,6 +74,7 @@ pub struct ToolCall {
     pub input: Value,
     /// What it answered: text, or a list of content blocks. Absent when the turn ended before it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Value, required = false)]
     pub output: Option<Value>,
     /// Whether it failed. Absent when it has not answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
