@@ -25,6 +25,32 @@ pub enum StoreError {
         /// The epoch that the refused write carried.
         epoch: Epoch,
     },
+    /// There is no such session, or it is closed.
+    #[error("session {session} is not there, or closed")]
+    SessionGone {
+        /// The session.
+        session: SessionId,
+    },
+    /// Events were given ids that do not rise above those that are stored.
+    #[error("events of session {session} were given ids that are taken")]
+    IdsTaken {
+        /// The session.
+        session: SessionId,
+    },
+    /// Another turn of the session has no outcome.
+    #[error("session {session} has another turn without outcome")]
+    TurnUnfinished {
+        /// The session.
+        session: SessionId,
+    },
+    /// The database was written by a later version of this program.
+    #[error(
+        "the database was written by a later version of Paddock (it has migration {version}); run that version"
+    )]
+    TooNew {
+        /// The migration that this version does not know.
+        version: i64,
+    },
     /// The session has been owned so often that no event of a further epoch could be numbered.
     #[error("session {session} has used up its epochs")]
     EpochsUsedUp {

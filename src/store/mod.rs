@@ -4,7 +4,11 @@
 //! a tenant's data takes the tenant first, and a row of another tenant is the same as no row. Each write to a
 //! session's turns or log carries the [`Epoch`] under which its writer owns the session; a stale one is refused.
 
+#[cfg(test)]
+mod conformance;
 mod error;
+pub mod memory;
+pub mod sqlite;
 
 use std::fmt::Debug;
 
@@ -70,11 +74,12 @@ pub trait SessionStore: Send + Sync {
 /// Turns. At most one turn of a session has no outcome.
 #[async_trait]
 pub trait TurnStore: Send + Sync {
-    /// In one step: stores a turn without outcome, appends `events`, counts the prompt and marks the session active
-    /// at `turn.started_at`.
+    /// In one step: stores a turn without outcome, appends `events`, counts the prompt and marks the session as used
+    /// at `turn.started_at`. Refused for a closed session, and while another turn has no outcome.
     async fn begin_turn(&self, tenant: TenantId, epoch: Epoch, turn: &Turn, events: &[Event]) -> Result<()>;
 
-    /// In one step: stores a turn's outcome, appends `events`, and notes what the CLI told of the conversation.
+    /// In one step: stores a turn's outcome, appends `events`, marks the session as used at the turn's end, and notes
+    /// what the CLI told of the conversation. A turn that has an outcome keeps it.
     async fn finish_turn(
         &self,
         tenant: TenantId,
@@ -142,6 +147,9 @@ pub trait PlatformStore: Send + Sync {
 
     /// Up to `limit` sessions that have a turn without outcome.
     async fn sessions_with_unfinished_turns(&self, limit: u32) -> Result<Vec<(TenantId, SessionId)>>;
+
+    /// Lets go of everything it holds, in order. It is not used afterwards.
+    async fn close(&self);
 }
 
 /// All of it: what the layers above hold.
