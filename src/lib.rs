@@ -3,4 +3,6 @@
 pub mod domain;
 pub mod lifecycle;
 pub mod protocol;
+pub mod security;
+pub mod settings;
 pub mod store;

@@ -1,0 +1,119 @@
+//! `agent`: the agents' processes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{duration, require};
+
+/// The agents' processes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentSection {
+    /// The Claude Code CLI: a path, or a name that is looked up in PATH.
+    pub cli_path: PathBuf,
+    /// The folder of the agents' private homes: settings and transcripts, one folder a session.
+    pub homes_dir: PathBuf,
+    /// The most agent processes at once.
+    pub max_live: usize,
+    /// How long an agent may be idle before it is ended; its session goes on with the next prompt.
+    #[serde(with = "duration")]
+    pub idle_timeout: Duration,
+    /// Whether a session's agent is started before its first prompt.
+    pub prewarm: bool,
+    /// How long the CLI may take to be ready.
+    #[serde(with = "duration")]
+    pub start_timeout: Duration,
+    /// How long the CLI may take to end an interrupted turn before it is killed.
+    #[serde(with = "duration")]
+    pub interrupt_grace: Duration,
+    /// How long the CLI may take to end before it is sent SIGTERM, and again before it is killed.
+    #[serde(with = "duration")]
+    pub stop_grace: Duration,
+    /// The longest line that the CLI may write, in bytes; a longer one is skipped and counted.
+    pub line_limit_bytes: usize,
+    /// How much of what the CLI writes to standard error is kept for error messages, in bytes.
+    pub stderr_tail_bytes: usize,
+    /// The variables of the server's environment that agents get.
+    pub pass_environment: Vec<String>,
+    /// More variables that agents get. No secrets: every tool that an agent runs sees them.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Default for AgentSection {
+    fn default() -> Self {
+        let passed = [
+            "PATH",
+            "LANG",
+            "LC_ALL",
+            "TZ",
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "NO_PROXY",
+            "NODE_EXTRA_CA_CERTS",
+            "SSL_CERT_FILE",
+            "SSL_CERT_DIR",
+        ];
+        Self {
+            cli_path: "claude".into(),
+            homes_dir: "data/homes".into(),
+            max_live: 20,
+            idle_timeout: Duration::from_mins(10),
+            prewarm: true,
+            start_timeout: Duration::from_mins(1),
+            interrupt_grace: Duration::from_secs(5),
+            stop_grace: Duration::from_secs(3),
+            line_limit_bytes: 32 * 1024 * 1024,
+            stderr_tail_bytes: 8 * 1024,
+            pass_environment: passed.map(ToOwned::to_owned).to_vec(),
+            environment: BTreeMap::new(),
+        }
+    }
+}
+
+impl AgentSection {
+    pub(super) fn check(&self, problems: &mut Vec<String>) {
+        require(
+            (1..=100_000).contains(&self.max_live),
+            problems,
+            "agent.max_live: must be between 1 and 100000",
+        );
+        require(
+            !self.cli_path.as_os_str().is_empty(),
+            problems,
+            "agent.cli_path: must not be empty",
+        );
+        require(
+            self.line_limit_bytes >= 64 * 1024,
+            problems,
+            "agent.line_limit_bytes: must be at least 65536",
+        );
+        require(
+            !self.start_timeout.is_zero(),
+            problems,
+            "agent.start_timeout: must be more than 0",
+        );
+        require(
+            !self.idle_timeout.is_zero(),
+            problems,
+            "agent.idle_timeout: must be more than 0",
+        );
+        for name in self.environment.keys().chain(&self.pass_environment) {
+            require(
+                is_variable(name),
+                problems,
+                &format!("agent: `{name}` is not the name of a variable"),
+            );
+        }
+    }
+}
+
+fn is_variable(name: &str) -> bool {
+    let mut letters = name.chars();
+    letters
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+        && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+}

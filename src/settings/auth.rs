@@ -1,0 +1,137 @@
+//! `auth`: who may call.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use super::redacted::redact;
+use super::require;
+use crate::domain::{Role, TenantName, UserId};
+
+/// The shortest key.
+const KEY_MIN_CHARS: usize = 16;
+
+/// Who may call.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthSection {
+    /// Whether callers need a key. Null: as soon as a key is set here. `false` is possible on loopback only.
+    pub enabled: Option<bool>,
+    /// The platform's own key, of role `admin`.
+    #[serde(serialize_with = "redact")]
+    pub admin_key: Option<SecretString>,
+    /// More keys.
+    pub keys: Vec<KeySettings>,
+}
+
+/// One key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeySettings {
+    /// What it is called, in logs.
+    pub name: String,
+    /// The key.
+    #[serde(default, serialize_with = "redact")]
+    pub key: Option<SecretString>,
+    /// Instead of the key: its SHA-256, as 64 hexadecimal digits.
+    #[serde(default)]
+    pub key_sha256: Option<String>,
+    /// The tenant it belongs to.
+    #[serde(default = "default_tenant")]
+    pub tenant: String,
+    /// What it may do: reader, member, owner, admin.
+    #[serde(default = "member")]
+    pub role: Role,
+    /// The one user it acts for; any of the tenant when null.
+    #[serde(default)]
+    pub user_id: Option<String>,
+}
+
+fn default_tenant() -> String {
+    "default".to_owned()
+}
+
+const fn member() -> Role {
+    Role::Member
+}
+
+impl AuthSection {
+    /// Whether callers need a key.
+    #[must_use]
+    pub fn is_enforced(&self) -> bool {
+        self.enabled.unwrap_or_else(|| self.has_key())
+    }
+
+    fn has_key(&self) -> bool {
+        self.admin_key.is_some() || !self.keys.is_empty()
+    }
+
+    pub(super) fn check(&self, host: IpAddr, problems: &mut Vec<String>) {
+        let open = !host.is_loopback();
+        require(
+            !open || self.has_key(),
+            problems,
+            "auth: api.host is not a loopback address, so anyone on the network could run agents here; set auth.admin_key \
+             (PADDOCK__AUTH__ADMIN_KEY) or auth.keys, or listen on 127.0.0.1",
+        );
+        require(
+            self.enabled != Some(false) || !open,
+            problems,
+            "auth.enabled: may be false only while api.host is a loopback address",
+        );
+        require(
+            self.enabled != Some(true) || self.has_key(),
+            problems,
+            "auth.enabled: is true, but no key is set that could be asked for; set auth.admin_key or auth.keys",
+        );
+        let long_enough = |key: &SecretString| key.expose_secret().chars().count() >= KEY_MIN_CHARS;
+        require(
+            self.admin_key.as_ref().is_none_or(long_enough),
+            problems,
+            &format!("auth.admin_key: must have at least {KEY_MIN_CHARS} characters"),
+        );
+        let mut names = HashSet::new();
+        let mut keys: HashSet<&str> = self.admin_key.iter().map(ExposeSecret::expose_secret).collect();
+        for (index, key) in self.keys.iter().enumerate() {
+            let at = format!("auth.keys[{index}]");
+            require(
+                !key.name.is_empty(),
+                problems,
+                &format!("{at}.name: must not be empty"),
+            );
+            require(
+                names.insert(&key.name),
+                problems,
+                &format!("{at}.name: `{}` names another key too", key.name),
+            );
+            if let Err(error) = key.tenant.parse::<TenantName>() {
+                problems.push(format!("{at}.tenant: {error}"));
+            }
+            if let Some(Err(error)) = key.user_id.as_deref().map(str::parse::<UserId>) {
+                problems.push(format!("{at}.user_id: {error}"));
+            }
+            match (&key.key, &key.key_sha256) {
+                (Some(plain), None) => {
+                    require(
+                        long_enough(plain),
+                        problems,
+                        &format!("{at}.key: must have at least {KEY_MIN_CHARS} characters"),
+                    );
+                    require(
+                        keys.insert(plain.expose_secret()),
+                        problems,
+                        &format!("{at}.key: is another key too"),
+                    );
+                }
+                (None, Some(hash)) => require(
+                    hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()),
+                    problems,
+                    &format!("{at}.key_sha256: must be 64 hexadecimal digits"),
+                ),
+                _ => problems.push(format!("{at}: set either key or key_sha256")),
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Settings from environment variables: `PADDOCK__SECTION__KEY`, the names that the originals documented, and secrets
+//! from files.
+
+use std::collections::HashMap;
+use std::fs;
+
+use super::load::SettingsError;
+
+/// What every variable of ours begins with.
+pub(super) const PREFIX: &str = "PADDOCK__";
+
+/// Names that people know from elsewhere, and the variables they stand for. Ours win over them.
+pub const ALIASES: &[(&str, &str)] = &[
+    ("CLAUDE_AGENT_USER_BASE_DIR", "PADDOCK__USER__BASE_DIR"),
+    (
+        "CLAUDE_AGENT_USER_AUTO_CREATE_DIR",
+        "PADDOCK__USER__AUTO_CREATE_DIR",
+    ),
+    ("CLAUDE_AGENT_SESSION_STORAGE", "PADDOCK__SESSION__STORAGE"),
+    ("CLAUDE_AGENT_SESSION_TTL", "PADDOCK__SESSION__TTL"),
+    (
+        "CLAUDE_AGENT_SESSION_SQLITE_PATH",
+        "PADDOCK__SESSION__SQLITE_PATH",
+    ),
+    ("CLAUDE_AGENT_API_HOST", "PADDOCK__API__HOST"),
+    ("CLAUDE_AGENT_API_PORT", "PADDOCK__API__PORT"),
+    ("CLAUDE_AGENT_CLI_PATH", "PADDOCK__AGENT__CLI_PATH"),
+    (
+        "CLAUDE_AGENT_IDLE_SESSION_TIMEOUT",
+        "PADDOCK__AGENT__IDLE_TIMEOUT",
+    ),
+    (
+        "CLAUDE_AGENT_DEFAULTS_SYSTEM_PROMPT",
+        "PADDOCK__DEFAULTS__SYSTEM_PROMPT",
+    ),
+    (
+        "CLAUDE_AGENT_DEFAULTS_PERMISSION_MODE",
+        "PADDOCK__DEFAULTS__PERMISSION_MODE",
+    ),
+    ("CLAUDE_AGENT_DEFAULTS_MODEL", "PADDOCK__DEFAULTS__MODEL"),
+    ("CLAUDE_AGENT_DEFAULTS_MAX_TURNS", "PADDOCK__DEFAULTS__MAX_TURNS"),
+    (
+        "CLAUDE_AGENT_DEFAULTS_MAX_BUDGET_USD",
+        "PADDOCK__DEFAULTS__MAX_BUDGET_USD",
+    ),
+    ("ANTHROPIC_MODEL", "PADDOCK__DEFAULTS__MODEL"),
+    ("ANTHROPIC_BASE_URL", "PADDOCK__MODEL__BASE_URL"),
+    ("ANTHROPIC_API_KEY", "PADDOCK__MODEL__API_KEY"),
+    ("ANTHROPIC_AUTH_TOKEN", "PADDOCK__MODEL__AUTH_TOKEN"),
+    ("CLAUDE_CODE_OAUTH_TOKEN", "PADDOCK__MODEL__OAUTH_TOKEN"),
+];
+
+/// The secrets, each of which may come from the file that `NAME_FILE` names.
+pub(super) const SECRETS: &[&str] = &[
+    "PADDOCK__AUTH__ADMIN_KEY",
+    "PADDOCK__MODEL__API_KEY",
+    "PADDOCK__MODEL__AUTH_TOKEN",
+    "PADDOCK__MODEL__OAUTH_TOKEN",
+];
+
+/// The settings that are lists; in a variable, their entries are separated by commas.
+pub(super) const LISTS: &[&str] = &[
+    "api.cors_origins",
+    "api.trusted_proxies",
+    "defaults.allowed_tools",
+    "defaults.disallowed_tools",
+    "agent.pass_environment",
+];
+
+/// The settings that have no variable: their keys' case counts, or their entries are structures.
+const FILE_ONLY: &[&str] = &["PADDOCK__AGENT__ENVIRONMENT", "PADDOCK__AUTH__KEYS"];
+
+/// The variables of this process. Those that are no text are left out.
+#[must_use]
+pub fn process_environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// The variables of `environment` that are settings, all by our own names.
+pub(super) fn settings_in(
+    environment: &[(String, String)],
+) -> Result<HashMap<String, String>, SettingsError> {
+    let given: HashMap<&str, &str> = environment
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let mut settings = HashMap::new();
+    for (alias, name) in ALIASES {
+        if let Some(value) = value_of(&given, alias, name)? {
+            settings.entry((*name).to_owned()).or_insert(value);
+        }
+    }
+    for secret in SECRETS {
+        if let Some(value) = value_of(&given, secret, secret)? {
+            settings.insert((*secret).to_owned(), value);
+        }
+    }
+    for (name, value) in given {
+        let is_secret_file = name
+            .strip_suffix("_FILE")
+            .is_some_and(|secret| SECRETS.contains(&secret));
+        if !name.starts_with(PREFIX) || is_secret_file {
+            continue;
+        }
+        if FILE_ONLY.iter().any(|prefix| name.starts_with(prefix)) {
+            return Err(SettingsError::FileOnly(name.to_owned()));
+        }
+        settings.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(settings)
+}
+
+/// What a variable says, or the file that it names if it is a secret's.
+fn value_of(
+    given: &HashMap<&str, &str>,
+    variable: &str,
+    name: &str,
+) -> Result<Option<String>, SettingsError> {
+    let plain = given.get(variable).map(|value| (*value).to_owned());
+    let file_variable = format!("{variable}_FILE");
+    let file = given
+        .get(file_variable.as_str())
+        .filter(|_| SECRETS.contains(&name));
+    match (plain, file) {
+        (Some(_), Some(_)) => Err(SettingsError::TwoSources(variable.to_owned())),
+        (plain, None) => Ok(plain),
+        (None, Some(path)) => {
+            let text = fs::read_to_string(path).map_err(|source| SettingsError::SecretFile {
+                variable: file_variable.clone(),
+                path: (*path).into(),
+                source,
+            })?;
+            Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! `limits`: what requests may ask for at most.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{duration, require};
+
+/// What requests may ask for at most.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsSection {
+    /// The longest prompt, in bytes.
+    pub message_max_bytes: usize,
+    /// The longest title, in characters.
+    pub title_max_chars: usize,
+    /// The most metadata of a session, in bytes of JSON.
+    pub metadata_max_bytes: usize,
+    /// The longest system prompt, in bytes.
+    pub system_prompt_max_bytes: usize,
+    /// The most entries of a list of tools.
+    pub tool_list_max: usize,
+    /// The longest time limit that a turn may ask for.
+    #[serde(with = "duration")]
+    pub turn_timeout_max: Duration,
+    /// How many entries a page of a list has when the request does not say.
+    pub page_default: u32,
+    /// The most entries of a page of a list.
+    pub page_max: u32,
+}
+
+impl Default for LimitsSection {
+    fn default() -> Self {
+        Self {
+            message_max_bytes: 1024 * 1024,
+            title_max_chars: 200,
+            metadata_max_bytes: 16 * 1024,
+            system_prompt_max_bytes: 256 * 1024,
+            tool_list_max: 200,
+            turn_timeout_max: Duration::from_hours(1),
+            page_default: 50,
+            page_max: 200,
+        }
+    }
+}
+
+impl LimitsSection {
+    pub(super) fn check(&self, problems: &mut Vec<String>) {
+        for (value, name) in [
+            (self.message_max_bytes, "message_max_bytes"),
+            (self.title_max_chars, "title_max_chars"),
+            (self.metadata_max_bytes, "metadata_max_bytes"),
+            (self.system_prompt_max_bytes, "system_prompt_max_bytes"),
+            (self.tool_list_max, "tool_list_max"),
+            (self.page_max as usize, "page_max"),
+        ] {
+            require(value > 0, problems, &format!("limits.{name}: must be at least 1"));
+        }
+        require(
+            self.turn_timeout_max >= Duration::from_secs(1),
+            problems,
+            "limits.turn_timeout_max: must be at least 1s",
+        );
+        require(
+            (1..=self.page_max).contains(&self.page_default),
+            problems,
+            "limits.page_default: must be between 1 and limits.page_max",
+        );
+    }
+}

@@ -1,0 +1,104 @@
+//! Settings: defaults, then `config.yaml`, then the environment; the last one that speaks wins.
+//!
+//! A key that nobody knows fails the start with its path, and all wrong values are told at once. This is the only
+//! place that reads the process's environment.
+
+mod agent;
+mod api;
+mod auth;
+mod defaults;
+mod duration;
+mod environment;
+mod events;
+mod limits;
+mod load;
+mod model;
+mod redacted;
+mod session;
+mod telemetry;
+mod user;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use agent::AgentSection;
+pub use api::{ApiSection, Network};
+pub use auth::{AuthSection, KeySettings};
+pub use defaults::DefaultsSection;
+pub use environment::{ALIASES, process_environment};
+pub use events::EventsSection;
+pub use limits::LimitsSection;
+pub use load::{LoadOptions, SettingsError};
+pub use model::ModelSection;
+pub use session::{SessionSection, StorageKind};
+pub use telemetry::{LogFormat, TelemetrySection};
+pub use user::UserSection;
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Users' folders.
+    pub user: UserSection,
+    /// Sessions and where they are stored.
+    pub session: SessionSection,
+    /// The HTTP server.
+    pub api: ApiSection,
+    /// What requests may ask for at most.
+    pub limits: LimitsSection,
+    /// What sessions get that do not say otherwise.
+    pub defaults: DefaultsSection,
+    /// Who may call.
+    pub auth: AuthSection,
+    /// The agents' processes.
+    pub agent: AgentSection,
+    /// The event log and its readers.
+    pub events: EventsSection,
+    /// The model's API.
+    pub model: ModelSection,
+    /// Logs.
+    pub telemetry: TelemetrySection,
+}
+
+impl Settings {
+    /// What is wrong with these values, one sentence each, beginning with the setting's path.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        self.session.check(&mut problems);
+        self.api.check(&mut problems);
+        self.limits.check(&mut problems);
+        self.defaults.check(&mut problems);
+        self.auth.check(self.api.host, &mut problems);
+        self.agent.check(&mut problems);
+        self.events.check(&mut problems);
+        self.model.check(&mut problems);
+        for (path, name) in [
+            (&self.session.sqlite_path, "session.sqlite_path"),
+            (&self.agent.homes_dir, "agent.homes_dir"),
+        ] {
+            require(
+                !lies_in(path, &self.user.base_dir),
+                &mut problems,
+                &format!("{name}: lies in user.base_dir, where agents write; choose a path outside"),
+            );
+        }
+        problems
+    }
+}
+
+/// Whether a path lies in a folder, as both are written.
+fn lies_in(path: &Path, folder: &Path) -> bool {
+    match (std::path::absolute(path), std::path::absolute(folder)) {
+        (Ok(path), Ok(folder)) => path.starts_with(folder),
+        _ => false,
+    }
+}
+
+/// Adds a problem unless `good`.
+fn require(good: bool, problems: &mut Vec<String>, problem: &str) {
+    if !good {
+        problems.push(problem.to_owned());
+    }
+}
