@@ -1,5 +1,6 @@
 //! Paddock: a multi-tenant HTTP platform for Claude Code.
 
+pub mod agent;
 pub mod domain;
 pub mod lifecycle;
 pub mod protocol;

@@ -1,0 +1,485 @@
+//! The actor that owns one agent: the only one that reads and writes its process's pipes.
+//!
+//! It answers what the CLI asks, hands the messages of a turn to whoever runs the turn, and ends the process with all
+//! that it started. It reads no further line while the last one has not been taken, so that a slow reader holds the
+//! CLI back instead of filling memory; commands are served all the while.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::codec::FramedRead;
+use uuid::Uuid;
+
+use super::handle::{Agent, AgentEnd, AgentState, Command};
+use super::process::{ExitStatus, Pipes, Process};
+use crate::domain::MicroUsd;
+use crate::lifecycle::Tasks;
+use crate::protocol::control::{self, Initialize};
+use crate::protocol::lines::{Line, LineDecoder};
+use crate::protocol::message::{CliMessage, ControlRequest, ControlResponse, Question, TurnResult};
+
+/// The most lines that may wait for a process to read them.
+const MAX_UNREAD_LINES: usize = 256;
+
+/// How an actor treats its process.
+#[derive(Debug, Clone)]
+pub struct ActorLimits {
+    /// How long the CLI may take to be ready.
+    pub start_timeout: Duration,
+    /// How long the CLI may take to end after its input was closed, and again after SIGTERM.
+    pub stop_grace: Duration,
+    /// The longest line it may write; a longer one is skipped and counted.
+    pub line_limit_bytes: usize,
+    /// How much of what it writes to standard error is kept for error messages.
+    pub stderr_tail_bytes: usize,
+}
+
+/// Counts over all agents.
+#[derive(Debug, Default)]
+pub struct AgentCounters {
+    /// Lines that were no messages: not JSON, not UTF-8, or too long.
+    pub garbage_lines: AtomicU64,
+}
+
+/// Takes over a started process. `permit` is held until nothing is left of it.
+#[must_use]
+pub fn take_over(
+    process: Process,
+    pipes: Pipes,
+    initialize: &Initialize,
+    limits: ActorLimits,
+    counters: Arc<AgentCounters>,
+    permit: OwnedSemaphorePermit,
+    tasks: &Tasks,
+) -> Agent {
+    let (commands, inbox) = mpsc::channel(8);
+    let (state, watched) = watch::channel(AgentState::Starting);
+    let pid = process.id();
+    let (input, lines) = mpsc::channel(16);
+    tasks.spawn(write_lines(pipes.stdin, lines));
+    let actor = Actor {
+        process,
+        input: Some(input),
+        limits,
+        counters,
+        state,
+        turn: None,
+        pending: None,
+        backlog: VecDeque::new(),
+        complaint: Tail::default(),
+        ending: Ending::NotYet,
+        start_timed_out: false,
+        spent: MicroUsd::ZERO,
+        interrupts: 0,
+    };
+    let hello = initialize.to_line();
+    tasks.spawn(async move {
+        actor.run(inbox, pipes.stdout, pipes.stderr, hello).await;
+        drop(permit);
+    });
+    Agent {
+        commands,
+        state: watched,
+        pid,
+    }
+}
+
+/// The turn whose messages are handed on.
+#[derive(Debug)]
+struct CurrentTurn {
+    prompt: Uuid,
+    messages: mpsc::Sender<CliMessage>,
+    /// Whether the CLI has told of the prompt by its id; then only what it tells of that id counts.
+    known: bool,
+    /// Whether the CLI has begun to work on the prompt.
+    begun: bool,
+}
+
+#[derive(Debug)]
+struct Actor {
+    process: Process,
+    /// Lines for the process; `None` once its input is to be closed.
+    input: Option<mpsc::Sender<Bytes>>,
+    limits: ActorLimits,
+    counters: Arc<AgentCounters>,
+    state: watch::Sender<AgentState>,
+    turn: Option<CurrentTurn>,
+    /// A message that the turn's runner has not taken yet.
+    pending: Option<CliMessage>,
+    /// Lines that did not fit into the process's input queue.
+    backlog: VecDeque<Bytes>,
+    complaint: Tail,
+    ending: Ending,
+    start_timed_out: bool,
+    /// What the process has cost so far, by its own count.
+    spent: MicroUsd,
+    interrupts: u64,
+}
+
+/// How far the end of a process has come.
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    /// It is not to end.
+    NotYet,
+    /// Its input is closed; at the given time it is sent SIGTERM.
+    Closing(Instant),
+    /// It was sent SIGTERM; at the given time it is killed.
+    Terminating(Instant),
+    /// It was killed, or has ended.
+    Killed,
+}
+
+impl Ending {
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Closing(at) | Self::Terminating(at) => Some(at),
+            Self::NotYet | Self::Killed => None,
+        }
+    }
+}
+
+impl Actor {
+    async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Command>,
+        stdout: ChildStdout,
+        mut stderr: ChildStderr,
+        initialize: Bytes,
+    ) {
+        let mut lines = FramedRead::new(stdout, LineDecoder::new(self.limits.line_limit_bytes));
+        let mut complaints = vec![0; 4096];
+        let (mut inbox_open, mut lines_open, mut stderr_open) = (true, true, true);
+        let start_deadline = Instant::now() + self.limits.start_timeout;
+        // Set when the process has ended: until then, what it wrote last is read.
+        let mut exit: Option<(ExitStatus, Instant)> = None;
+        self.send(initialize);
+
+        let status = loop {
+            if let Some((status, _)) = exit
+                && !lines_open
+                && !stderr_open
+                && self.pending.is_none()
+            {
+                break status;
+            }
+            let starting = self.is_starting() && matches!(self.ending, Ending::NotYet);
+            let end_deadline = self.ending.deadline();
+            let drain_deadline = exit.map(|(_, until)| until);
+            tokio::select! {
+                biased;
+                command = inbox.recv(), if inbox_open => {
+                    inbox_open = command.is_some();
+                    // Without a handle nobody can use it again.
+                    self.obey(command.unwrap_or(Command::Stop));
+                }
+                () = deliver(&mut self.turn, &mut self.pending), if self.pending.is_some() => {}
+                () = flush(&mut self.input, &mut self.backlog), if !self.backlog.is_empty() => {}
+                line = lines.next(), if lines_open && self.pending.is_none() => match line {
+                    Some(Ok(line)) => self.take(line),
+                    Some(Err(error)) => {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "an agent's output cannot be read");
+                        lines_open = false;
+                    }
+                    None => lines_open = false,
+                },
+                read = stderr.read(&mut complaints), if stderr_open => match read {
+                    Ok(length @ 1..) => self.complain(complaints.get(..length).unwrap_or_default()),
+                    _ => stderr_open = false,
+                },
+                status = self.process.ended(), if exit.is_none() => {
+                    exit = Some((status, Instant::now() + self.limits.stop_grace));
+                    self.ending = Ending::Killed;
+                }
+                // Only a process that left the group can still hold the pipes open.
+                () = at(drain_deadline), if drain_deadline.is_some() => {
+                    (lines_open, stderr_open) = (false, false);
+                    self.pending = None;
+                }
+                () = at(end_deadline), if end_deadline.is_some() => self.press(),
+                () = tokio::time::sleep_until(start_deadline), if starting => {
+                    self.start_timed_out = true;
+                    self.kill();
+                }
+            }
+        };
+        self.report_end(status);
+    }
+
+    fn is_starting(&self) -> bool {
+        matches!(*self.state.borrow(), AgentState::Starting)
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Turn {
+                prompt,
+                line,
+                messages,
+            } => {
+                self.turn = Some(CurrentTurn {
+                    prompt,
+                    messages,
+                    known: false,
+                    begun: false,
+                });
+                self.send(line);
+            }
+            Command::Interrupt => {
+                self.interrupts += 1;
+                self.send(control::interrupt(&format!("interrupt-{}", self.interrupts)));
+            }
+            Command::Stop => self.begin_ending(),
+            Command::Kill => self.kill(),
+        }
+    }
+
+    fn begin_ending(&mut self) {
+        if matches!(self.ending, Ending::NotYet) {
+            self.input = None;
+            self.backlog.clear();
+            self.ending = Ending::Closing(Instant::now() + self.limits.stop_grace);
+        }
+    }
+
+    /// Goes on to the next means of ending the process.
+    fn press(&mut self) {
+        match self.ending {
+            Ending::Closing(_) => {
+                self.process.terminate();
+                self.ending = Ending::Terminating(Instant::now() + self.limits.stop_grace);
+            }
+            Ending::Terminating(_) => self.kill(),
+            Ending::NotYet | Ending::Killed => {}
+        }
+    }
+
+    fn kill(&mut self) {
+        self.process.kill();
+        self.ending = Ending::Killed;
+    }
+
+    /// Queues a line for the process, without waiting for it to read. One that lets too many lines wait is killed.
+    fn send(&mut self, line: Bytes) {
+        if self.backlog.len() >= MAX_UNREAD_LINES {
+            self.complain(b"it reads nothing of what it is told");
+            self.kill();
+        } else {
+            self.backlog.push_back(line);
+        }
+    }
+
+    fn complain(&mut self, text: &[u8]) {
+        self.complaint.push(text, self.limits.stderr_tail_bytes);
+    }
+
+    fn take(&mut self, line: Line) {
+        let text = match line {
+            Line::Text(text) => text,
+            Line::TooLong { .. } => return self.count_garbage("too long"),
+            Line::NotUtf8 => return self.count_garbage("not UTF-8"),
+        };
+        match CliMessage::parse(&text) {
+            Ok(CliMessage::ControlResponse(response)) => self.answered(response),
+            Ok(CliMessage::ControlRequest(request)) => self.asked(&request),
+            Ok(CliMessage::ControlCancelRequest { .. } | CliMessage::Other { .. }) => {}
+            Ok(message) => self.hand_on(message),
+            Err(_) => self.count_garbage("not a message"),
+        }
+    }
+
+    fn count_garbage(&self, what: &'static str) {
+        self.counters.garbage_lines.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            agent.pid = self.process.id(),
+            what,
+            "skipped a line of an agent's output"
+        );
+    }
+
+    /// The CLI answered a control request of ours.
+    fn answered(&mut self, response: ControlResponse) {
+        let initialized = response.request_id == control::INITIALIZE_ID && self.is_starting();
+        match response.outcome {
+            Ok(answer) if initialized => {
+                self.state.send_replace(AgentState::Ready(Arc::new(answer)));
+            }
+            Ok(_) => {}
+            Err(error) if initialized => {
+                self.complain(error.as_bytes());
+                self.kill();
+            }
+            Err(error) => tracing::warn!(agent.pid = self.process.id(), error, "the CLI refused a request"),
+        }
+    }
+
+    /// The CLI asks something of us. Nobody can be asked for a permission yet, so what no rule allows is denied.
+    fn asked(&mut self, request: &ControlRequest) {
+        let id = &request.request_id;
+        let answer = match &request.question {
+            Question::CanUseTool { tool_name } => {
+                let why =
+                    format!("This session has no permission to use {tool_name}, and nobody to ask for it.");
+                control::deny_tool(id, &why)
+            }
+            Question::Other { subtype } => control::refuse(id, &format!("{subtype} is not supported here")),
+        };
+        self.send(answer);
+    }
+
+    /// Hands a message on to the turn it belongs to; drops it when it belongs to none.
+    fn hand_on(&mut self, mut message: CliMessage) {
+        if let CliMessage::Result(result) = &mut message {
+            result
+                .turn_cost
+                .get_or_insert(result.total_cost.saturating_sub(self.spent));
+            self.spent = result.total_cost;
+            if self.turn.is_none() {
+                // A CLI that cannot start says why in a result of its own.
+                let errors = result.errors.join("; ");
+                self.complain(errors.as_bytes());
+            }
+        }
+        let Some(turn) = &mut self.turn else { return };
+        match &message {
+            CliMessage::CommandLifecycle { prompt, state } => {
+                if *prompt == Some(turn.prompt) {
+                    turn.known = true;
+                    turn.begun |= state == "started";
+                }
+                return;
+            }
+            CliMessage::System(system) if system.subtype == "init" => turn.begun |= !turn.known,
+            CliMessage::Result(result) if !belongs(result, turn) => {
+                tracing::warn!(
+                    agent.pid = self.process.id(),
+                    "dropped a result that belongs to no running turn"
+                );
+                return;
+            }
+            _ => {}
+        }
+        self.pending = Some(message);
+    }
+
+    fn report_end(&mut self, status: ExitStatus) {
+        let was_ready = matches!(*self.state.borrow(), AgentState::Ready(_));
+        let complaint = self.complaint.text();
+        if !matches!(status.code, Some(0)) {
+            tracing::warn!(agent.status = %status, agent.complaint = complaint, "an agent's process ended");
+        }
+        let end = AgentEnd {
+            status,
+            was_ready,
+            start_timed_out: self.start_timed_out,
+            complaint,
+        };
+        // Whoever waits for the turn's next message looks here when there is none; so this comes first.
+        self.state.send_replace(AgentState::Ended(Arc::new(end)));
+        self.turn = None;
+    }
+}
+
+/// Whether a result ends this turn, and not one that the CLI ran on its own or told of twice.
+fn belongs(result: &TurnResult, turn: &CurrentTurn) -> bool {
+    if result.prompts.is_empty() {
+        turn.begun
+    } else {
+        result.prompts.contains(&turn.prompt)
+    }
+}
+
+/// Gives the pending message to the turn's runner; drops both when nobody runs it any more. Cancel-safe.
+async fn deliver(turn: &mut Option<CurrentTurn>, pending: &mut Option<CliMessage>) {
+    let Some(current) = turn.as_ref() else {
+        *pending = None;
+        return;
+    };
+    let place = current.messages.reserve().await;
+    let last = matches!(pending, Some(CliMessage::Result(_)));
+    let gone = match (place, pending.take()) {
+        (Ok(place), Some(message)) => {
+            place.send(message);
+            false
+        }
+        (place, _) => place.is_err(),
+    };
+    if last || gone {
+        *turn = None;
+    }
+}
+
+/// Gives the next line to the process's writer. Cancel-safe.
+async fn flush(input: &mut Option<mpsc::Sender<Bytes>>, backlog: &mut VecDeque<Bytes>) {
+    let Some(sender) = input.as_ref() else {
+        backlog.clear();
+        return;
+    };
+    let closed = match sender.reserve().await {
+        Ok(place) => {
+            if let Some(line) = backlog.pop_front() {
+                place.send(line);
+            }
+            false
+        }
+        Err(_closed) => true,
+    };
+    if closed {
+        *input = None;
+        backlog.clear();
+    }
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Writes lines until the sender is gone, then closes the input; ends early when the process reads no more.
+async fn write_lines(mut stdin: ChildStdin, mut lines: mpsc::Receiver<Bytes>) {
+    while let Some(line) = lines.recv().await {
+        if stdin.write_all(&line).await.is_err() || stdin.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The last bytes of a text that may be long.
+#[derive(Debug, Default)]
+struct Tail(VecDeque<u8>);
+
+impl Tail {
+    fn push(&mut self, text: &[u8], limit_bytes: usize) {
+        self.0.extend(text);
+        let excess = self.0.len().saturating_sub(limit_bytes);
+        self.0.drain(..excess);
+    }
+
+    fn text(&self) -> String {
+        let (front, back) = self.0.as_slices();
+        String::from_utf8_lossy(&[front, back].concat()).trim().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_keeps_the_end_and_no_more_than_its_limit() {
+        let mut tail = Tail::default();
+        tail.push(b"one two", 5);
+        assert_eq!(tail.text(), "e two");
+        tail.push("é".as_bytes(), 5);
+        assert_eq!(tail.text(), "twoé");
+    }
+}

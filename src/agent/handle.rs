@@ -1,0 +1,166 @@
+//! The handle on an agent: what the rest of the server holds of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+use super::process::ExitStatus;
+use crate::protocol::message::CliMessage;
+
+/// Where an agent is in its life.
+#[derive(Debug, Clone)]
+pub enum AgentState {
+    /// It is being initialised.
+    Starting,
+    /// It takes turns.
+    Ready(Arc<serde_json::Value>),
+    /// Its process has ended.
+    Ended(Arc<AgentEnd>),
+}
+
+/// How an agent ended.
+#[derive(Debug, Clone)]
+pub struct AgentEnd {
+    /// How its process ended.
+    pub status: ExitStatus,
+    /// Whether it had been ready.
+    pub was_ready: bool,
+    /// Whether it was ended because it did not get ready in time.
+    pub start_timed_out: bool,
+    /// What it complained of last: its own error messages, and the tail of its standard error.
+    pub complaint: String,
+}
+
+impl AgentEnd {
+    /// Whether the CLI said that it does not have the conversation it was to resume.
+    #[must_use]
+    pub fn conversation_lost(&self) -> bool {
+        self.complaint.contains("No conversation found with session ID")
+    }
+}
+
+/// A handle on an agent. The agent is told to end when the last one is dropped.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) state: watch::Receiver<AgentState>,
+    /// Its process id, for logs.
+    pub pid: Option<u32>,
+}
+
+/// A message of the running turn.
+pub type TurnMessages = mpsc::Receiver<CliMessage>;
+
+/// What an agent's actor is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Run a turn.
+    Turn {
+        prompt: Uuid,
+        line: Bytes,
+        messages: mpsc::Sender<CliMessage>,
+    },
+    /// End the running turn.
+    Interrupt,
+    /// End the process in order.
+    Stop,
+    /// Kill the process.
+    Kill,
+}
+
+/// The agent has ended, or is ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the agent has ended")]
+pub struct Gone;
+
+impl Agent {
+    /// Whether both handles are on the same agent.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.commands.same_channel(&other.commands)
+    }
+
+    /// Waits until it is ready, or has ended.
+    pub async fn ready(&self) -> Result<Arc<serde_json::Value>, Arc<AgentEnd>> {
+        let mut state = self.state.clone();
+        loop {
+            match &*state.borrow_and_update() {
+                AgentState::Ready(info) => return Ok(Arc::clone(info)),
+                AgentState::Ended(end) => return Err(Arc::clone(end)),
+                AgentState::Starting => {}
+            }
+            if state.changed().await.is_err() {
+                return Err(Arc::new(vanished()));
+            }
+        }
+    }
+
+    /// Waits until its process has ended.
+    pub async fn ended(&self) -> Arc<AgentEnd> {
+        let mut state = self.state.clone();
+        loop {
+            if let AgentState::Ended(end) = &*state.borrow_and_update() {
+                return Arc::clone(end);
+            }
+            if state.changed().await.is_err() {
+                return Arc::new(vanished());
+            }
+        }
+    }
+
+    /// Whether its process lives.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !matches!(*self.state.borrow(), AgentState::Ended(_)) && !self.commands.is_closed()
+    }
+
+    /// Hands it a prompt. Its messages come up to and including the `result` that belongs to the prompt; if they end
+    /// before, the process has ended.
+    pub async fn start_turn(&self, prompt: Uuid, line: Bytes) -> Result<TurnMessages, Gone> {
+        let (messages, received) = mpsc::channel(32);
+        self.commands
+            .send(Command::Turn {
+                prompt,
+                line,
+                messages,
+            })
+            .await
+            .map_err(|_closed| Gone)?;
+        Ok(received)
+    }
+
+    /// Asks it to end the running turn.
+    pub async fn interrupt(&self) -> Result<(), Gone> {
+        self.commands
+            .send(Command::Interrupt)
+            .await
+            .map_err(|_closed| Gone)
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub async fn stop(&self) -> Arc<AgentEnd> {
+        // If the mailbox is closed, it is ending already.
+        let _ending = self.commands.send(Command::Stop).await;
+        self.ended().await
+    }
+
+    /// Kills it, and waits until it has ended.
+    pub async fn kill(&self) -> Arc<AgentEnd> {
+        let _ending = self.commands.send(Command::Kill).await;
+        self.ended().await
+    }
+}
+
+fn vanished() -> AgentEnd {
+    AgentEnd {
+        status: ExitStatus {
+            code: None,
+            signal: None,
+        },
+        was_ready: false,
+        start_timed_out: false,
+        complaint: "its actor ended".to_owned(),
+    }
+}

@@ -1,0 +1,238 @@
+//! The writer of one session's log: gives ids, writes durable events to the store, then shows them.
+//!
+//! There is one for a session in a process. It owns the session under an epoch that it takes from the store when it
+//! first writes, and takes anew when the store says that another owner has come between.
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::feed::{Feed, FeedItem};
+use crate::domain::{
+    Clock, Epoch, Event, EventBody, EventId, MicroUsd, SessionId, TenantId, Turn, TurnError, TurnErrorCode,
+    TurnId, TurnOutcome, Usage,
+};
+use crate::store::{Store, StoreError, TurnEnd};
+
+/// Why the log did not take an entry.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The session is not stored.
+    #[error("the session does not exist")]
+    SessionMissing,
+    /// The store did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The epoch's ids are used up; the next write takes a new epoch.
+    #[error("the epoch's event ids are used up")]
+    IdsUsedUp,
+    /// The event has no JSON form.
+    #[error("an event cannot be rendered")]
+    Render(#[from] serde_json::Error),
+}
+
+/// Writes one session's log.
+#[derive(Debug)]
+pub struct SessionLog {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    tenant: TenantId,
+    session: SessionId,
+    feed: Arc<Feed>,
+    /// Held across the store's write, so that ids are published in the order in which they were given.
+    ownership: Mutex<Option<Ownership>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ownership {
+    epoch: Epoch,
+    last: EventId,
+}
+
+impl Ownership {
+    fn next_id(&mut self) -> Result<EventId, LogError> {
+        self.last = self.last.next().ok_or(LogError::IdsUsedUp)?;
+        Ok(self.last)
+    }
+}
+
+impl SessionLog {
+    /// The log of `session`, to be shown in `feed`.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        tenant: TenantId,
+        session: SessionId,
+        feed: Arc<Feed>,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            tenant,
+            session,
+            feed,
+            ownership: Mutex::new(None),
+        }
+    }
+
+    /// Takes the session if it is not held, and gives every turn that its last owner left without an outcome the
+    /// outcome `unknown`.
+    pub async fn take(&self) -> Result<(), LogError> {
+        let mut ownership = self.ownership.lock().await;
+        self.owned(&mut ownership).await.map(|_| ())
+    }
+
+    /// Lets the session go: the next write takes it anew, and settles what was left without an outcome.
+    pub async fn let_go(&self) {
+        *self.ownership.lock().await = None;
+    }
+
+    /// Stores a new turn and its first events; answers the id before the first of them.
+    pub async fn begin_turn(&self, turn: &Turn, bodies: Vec<EventBody>) -> Result<EventId, LogError> {
+        let mut ownership = self.ownership.lock().await;
+        let before = self.owned(&mut ownership).await?.last;
+        self.write(&mut ownership, Some(turn.id), bodies, async |epoch, events| {
+            self.store.begin_turn(self.tenant, epoch, turn, events).await
+        })
+        .await?;
+        Ok(before)
+    }
+
+    /// Stores events, then shows them.
+    pub async fn append(&self, turn: Option<TurnId>, bodies: Vec<EventBody>) -> Result<(), LogError> {
+        if bodies.is_empty() {
+            return Ok(());
+        }
+        let mut ownership = self.ownership.lock().await;
+        self.write(&mut ownership, turn, bodies, async |epoch, events| {
+            self.store
+                .append_events(self.tenant, self.session, epoch, events)
+                .await
+        })
+        .await
+    }
+
+    /// Shows events that are not kept.
+    pub async fn show(&self, turn: TurnId, bodies: Vec<EventBody>) -> Result<(), LogError> {
+        let mut ownership = self.ownership.lock().await;
+        let owned = self.owned(&mut ownership).await?;
+        let events = self.number(owned, Some(turn), bodies)?;
+        self.publish(&events)
+    }
+
+    /// Stores a turn's outcome and its last events, then shows them.
+    pub async fn finish_turn(&self, end: &TurnEnd, bodies: Vec<EventBody>) -> Result<(), LogError> {
+        let mut ownership = self.ownership.lock().await;
+        self.write(&mut ownership, Some(end.turn), bodies, async |epoch, events| {
+            self.store.finish_turn(self.tenant, epoch, end, events).await
+        })
+        .await
+    }
+
+    async fn write(
+        &self,
+        ownership: &mut Option<Ownership>,
+        turn: Option<TurnId>,
+        bodies: Vec<EventBody>,
+        store: impl AsyncFnOnce(Epoch, &[Event]) -> Result<(), StoreError>,
+    ) -> Result<(), LogError> {
+        let owned = self.owned(ownership).await?;
+        // Ids of a write that failed are not given again: whether the store has them is not known.
+        let events = self.number(owned, turn, bodies)?;
+        let epoch = owned.epoch;
+        if let Err(error) = store(epoch, &events).await {
+            if matches!(error, StoreError::StaleEpoch { .. }) {
+                *ownership = None;
+            }
+            return Err(error.into());
+        }
+        self.publish(&events)
+    }
+
+    async fn owned<'a>(&self, ownership: &'a mut Option<Ownership>) -> Result<&'a mut Ownership, LogError> {
+        match ownership {
+            Some(owned) => Ok(owned),
+            None => Ok(ownership.insert(self.acquire().await?)),
+        }
+    }
+
+    async fn acquire(&self) -> Result<Ownership, LogError> {
+        let epoch = self
+            .store
+            .acquire_session(self.tenant, self.session)
+            .await?
+            .ok_or(LogError::SessionMissing)?;
+        let mut owned = Ownership {
+            epoch,
+            last: EventId::new(epoch, 0),
+        };
+        self.feed.start_after(owned.last);
+        for turn in self.store.unfinished_turns(self.tenant, self.session).await? {
+            self.settle_unknown(&mut owned, &turn).await?;
+        }
+        Ok(owned)
+    }
+
+    /// Ends a turn whose server did not live to end it. What its tools did is not known, and it is not run again.
+    async fn settle_unknown(&self, owned: &mut Ownership, turn: &Turn) -> Result<(), LogError> {
+        let error = TurnError {
+            code: TurnErrorCode::TurnUnknown,
+            message: "the server ended while this turn ran; some of its tools may have run".to_owned(),
+        };
+        let body = EventBody::Error {
+            error: error.message.clone(),
+            code: error.code,
+        };
+        let end = TurnEnd {
+            session: self.session,
+            turn: turn.id,
+            outcome: TurnOutcome {
+                status: error.code.status(),
+                text: String::new(),
+                tool_calls: Vec::new(),
+                usage: Usage::default(),
+                cost: MicroUsd::ZERO,
+                stop_reason: None,
+                error: Some(error),
+                ended_at: self.clock.now(),
+            },
+            claude_session_id: None,
+            conversation_started: false,
+        };
+        let events = self.number(owned, Some(turn.id), vec![body])?;
+        self.store
+            .finish_turn(self.tenant, owned.epoch, &end, &events)
+            .await?;
+        self.publish(&events)
+    }
+
+    fn number(
+        &self,
+        owned: &mut Ownership,
+        turn_id: Option<TurnId>,
+        bodies: Vec<EventBody>,
+    ) -> Result<Vec<Event>, LogError> {
+        let created_at = self.clock.now();
+        bodies
+            .into_iter()
+            .map(|body| {
+                Ok(Event {
+                    id: owned.next_id()?,
+                    turn_id,
+                    created_at,
+                    body,
+                })
+            })
+            .collect()
+    }
+
+    fn publish(&self, events: &[Event]) -> Result<(), LogError> {
+        let items = events
+            .iter()
+            .map(FeedItem::render)
+            .collect::<Result<Vec<_>, _>>()?;
+        self.feed.publish(items);
+        Ok(())
+    }
+}
