@@ -5,5 +5,6 @@ pub mod domain;
 pub mod lifecycle;
 pub mod protocol;
 pub mod security;
+pub mod service;
 pub mod settings;
 pub mod store;

@@ -1,0 +1,137 @@
+//! How the server is, as far as it can tell itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use strum::IntoStaticStr;
+use tokio::time::Instant;
+
+use crate::agent::Agents;
+use crate::lifecycle::Shutdown;
+use crate::store::Store;
+
+/// How long the store may take to answer before it counts as gone.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where answers come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum ModelAccess {
+    /// A model, with a credential.
+    Anthropic,
+    /// The scripted model: no model at all.
+    Scripted,
+    /// Nowhere: no credential is configured.
+    MissingCredential,
+}
+
+/// How the server is.
+#[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub struct HealthReport {
+    /// Whether it does its work.
+    pub healthy: bool,
+    /// Whether it takes new work.
+    pub ready: bool,
+    /// Its version.
+    pub version: &'static str,
+    /// What it stores in.
+    pub storage: &'static str,
+    /// Whether the store answers.
+    pub storage_ok: bool,
+    /// Whether the CLI is there and executable.
+    pub cli_ok: bool,
+    /// How many sessions are active; absent when the store does not answer.
+    pub active_sessions: Option<u64>,
+    /// How many agent processes live.
+    pub live_agents: usize,
+    /// How many turns run.
+    pub busy_agents: usize,
+    /// What fences agents in.
+    pub isolation: &'static str,
+    /// Where answers come from.
+    pub model: &'static str,
+    /// How long it has run.
+    pub uptime: Duration,
+    /// How many lines of agents were no messages.
+    pub garbage_lines: u64,
+    /// What is wrong, in words.
+    pub problems: Vec<String>,
+}
+
+/// Tells how the server is.
+#[derive(Debug)]
+pub struct HealthService {
+    store: Arc<dyn Store>,
+    agents: Agents,
+    shutdown: Shutdown,
+    model: ModelAccess,
+    started: Instant,
+}
+
+impl HealthService {
+    /// The health of a server of these parts that starts now.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, agents: Agents, shutdown: Shutdown, model: ModelAccess) -> Self {
+        Self {
+            store,
+            agents,
+            shutdown,
+            model,
+            started: Instant::now(),
+        }
+    }
+
+    /// How the server is now.
+    pub async fn report(&self) -> HealthReport {
+        let mut problems = Vec::new();
+        let counted = tokio::time::timeout(STORE_PATIENCE, self.store.count_active_sessions()).await;
+        let active_sessions = match counted {
+            Ok(Ok(count)) => Some(count),
+            Ok(Err(error)) => {
+                problems.push(error.to_string());
+                None
+            }
+            Err(_late) => {
+                problems.push("the store does not answer in time".to_owned());
+                None
+            }
+        };
+        let cli = self.agents.check_cli();
+        if let Err(error) = &cli {
+            problems.push(format!("the CLI cannot be started: {error}"));
+        }
+        if self.model == ModelAccess::MissingCredential {
+            problems.push("no credential for the model is configured".to_owned());
+        }
+        let shutting_down = self.is_shutting_down();
+        if shutting_down {
+            problems.push("the server is stopping".to_owned());
+        }
+        let (live_agents, busy_agents) = self.agents.counts();
+        let (storage_ok, cli_ok) = (active_sessions.is_some(), cli.is_ok());
+        HealthReport {
+            healthy: storage_ok,
+            ready: storage_ok && cli_ok && !shutting_down,
+            version: env!("CARGO_PKG_VERSION"),
+            storage: self.store.backend(),
+            storage_ok,
+            cli_ok,
+            active_sessions,
+            live_agents,
+            busy_agents,
+            // The kernel jail is not built yet; nothing else may be said until it is.
+            isolation: "none",
+            model: self.model.into(),
+            uptime: self.started.elapsed(),
+            garbage_lines: self.agents.garbage_lines(),
+            problems,
+        }
+    }
+
+    /// Whether new work is refused.
+    #[must_use]
+    pub fn is_shutting_down(&self) -> bool {
+        self.shutdown.has_begun()
+    }
+}

@@ -1,0 +1,273 @@
+//! Sessions and their history.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use super::error::Error;
+use crate::agent::Agents;
+use crate::domain::{
+    ClaudeSessionId, Clock, Event, EventBody, EventId, EventKind, Page, Principal, Session, SessionChange,
+    SessionFilter, SessionId, SessionOptions, SessionStatus, Subdir, UserId,
+};
+use crate::security::workspace::{Workspace, WorkspaceError, Workspaces};
+use crate::store::Store;
+
+/// The events that a conversation's history is made of.
+const HISTORY: [EventKind; 3] = [
+    EventKind::Message,
+    EventKind::AssistantMessage,
+    EventKind::ToolResult,
+];
+
+/// A session to be made.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// For which user.
+    pub user: UserId,
+    /// In which folder of the user's tree.
+    pub subdir: Option<Subdir>,
+    /// What people call it.
+    pub title: Option<String>,
+    /// What its client attaches.
+    pub metadata: Map<String, Value>,
+    /// How its agents are run; the server's defaults fill the rest.
+    pub options: SessionOptions,
+}
+
+/// A session and how it stands in this server.
+#[derive(Debug, Clone)]
+pub struct SessionDetails {
+    /// The session.
+    pub session: Session,
+    /// Its workspace's path, to be shown.
+    pub cwd: PathBuf,
+    /// Whether its agent lives.
+    pub agent_live: bool,
+    /// Whether a turn runs.
+    pub busy: bool,
+    /// When it expires if it is not used; never when absent.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// Sessions and their history.
+#[derive(Debug)]
+pub struct SessionService {
+    store: Arc<dyn Store>,
+    agents: Agents,
+    workspaces: Arc<Workspaces>,
+    clock: Arc<dyn Clock>,
+    defaults: SessionOptions,
+    /// How long a session lives after its last use; for ever when absent.
+    ttl: Option<Duration>,
+}
+
+impl SessionService {
+    /// The use cases over these parts. A `ttl` of zero means that sessions never expire.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        agents: Agents,
+        workspaces: Arc<Workspaces>,
+        clock: Arc<dyn Clock>,
+        defaults: SessionOptions,
+        ttl: Duration,
+    ) -> Self {
+        let ttl = (!ttl.is_zero()).then_some(ttl);
+        Self {
+            store,
+            agents,
+            workspaces,
+            clock,
+            defaults,
+            ttl,
+        }
+    }
+
+    /// Makes a session and its workspace. No model is called; the agent is started in the background.
+    pub async fn create(&self, caller: &Principal, new: NewSession) -> Result<SessionDetails, Error> {
+        if !caller.acts_for(&new.user) {
+            return Err(Error::Forbidden {
+                reason: "this credential acts for another user",
+            });
+        }
+        let now = self.clock.now();
+        let session = Session {
+            id: SessionId::generate(&*self.clock),
+            tenant: caller.tenant,
+            user: new.user,
+            subdir: new.subdir,
+            title: new.title,
+            metadata: new.metadata,
+            options: new.options.or(&self.defaults),
+            claude_session_id: ClaudeSessionId::generate(&*self.clock),
+            conversation_started: false,
+            status: SessionStatus::Active,
+            message_count: 0,
+            created_at: now,
+            last_active_at: now,
+            closed_at: None,
+        };
+        let workspace = self.make_workspace(caller, &session).await?;
+        self.store.insert_session(caller.tenant, &session).await?;
+        self.agents.prewarm(session.clone(), workspace);
+        Ok(self.details(caller, session))
+    }
+
+    /// A page of the tenant's sessions, newest first; of the caller's own where it acts for one user.
+    pub async fn list(
+        &self,
+        caller: &Principal,
+        mut filter: SessionFilter,
+        before: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Page<SessionDetails, SessionId>, Error> {
+        if let Some(own) = &caller.user {
+            if filter.user.as_ref().is_some_and(|asked| asked != own) {
+                return Ok(Page {
+                    items: Vec::new(),
+                    next: None,
+                });
+            }
+            filter.user = Some(own.clone());
+        }
+        let page = self
+            .store
+            .list_sessions(caller.tenant, &filter, before, limit)
+            .await?;
+        let items = page
+            .items
+            .into_iter()
+            .map(|session| self.details(caller, session))
+            .collect();
+        Ok(Page {
+            items,
+            next: page.next,
+        })
+    }
+
+    /// A session, whatever its status.
+    pub async fn get(&self, caller: &Principal, id: SessionId) -> Result<SessionDetails, Error> {
+        let session = self.find(caller, id).await?;
+        Ok(self.details(caller, session))
+    }
+
+    /// Changes an active session's title or metadata.
+    pub async fn update(
+        &self,
+        caller: &Principal,
+        id: SessionId,
+        change: SessionChange,
+    ) -> Result<SessionDetails, Error> {
+        self.find_usable(caller, id).await?;
+        let changed = self.store.update_session(caller.tenant, id, &change).await?;
+        let session = changed.ok_or(Error::SessionClosed)?;
+        let event = EventBody::SessionUpdated {
+            title: change.title,
+            metadata: change.metadata,
+        };
+        self.agents.record(caller.tenant, id, event).await?;
+        Ok(self.details(caller, session))
+    }
+
+    /// Closes a session: ends its turn and its agent, for good. Closing a closed one changes nothing.
+    pub async fn close(&self, caller: &Principal, id: SessionId) -> Result<(), Error> {
+        self.find(caller, id).await?;
+        self.store
+            .close_session(caller.tenant, id, self.clock.now())
+            .await?;
+        self.agents.close(caller.tenant, id).await;
+        Ok(())
+    }
+
+    /// Makes an active session ready for its next prompt: its workspace, if it is gone, and its agent.
+    pub async fn resume(&self, caller: &Principal, id: SessionId) -> Result<SessionDetails, Error> {
+        let session = self.find_usable(caller, id).await?;
+        let workspace = self.make_workspace(caller, &session).await?;
+        self.agents.prewarm(session.clone(), workspace);
+        Ok(self.details(caller, session))
+    }
+
+    /// A page of the conversation, oldest first: prompts, the assistant's messages, tool results.
+    pub async fn messages(
+        &self,
+        caller: &Principal,
+        id: SessionId,
+        after: EventId,
+        limit: u32,
+    ) -> Result<Page<Event, EventId>, Error> {
+        self.find(caller, id).await?;
+        let events = self
+            .store
+            .read_events(caller.tenant, id, after, &HISTORY, limit.saturating_add(1))
+            .await?;
+        Ok(Page::cut(events, limit as usize, |event| event.id))
+    }
+
+    /// The caller's session, whatever its status.
+    pub(super) async fn find(&self, caller: &Principal, id: SessionId) -> Result<Session, Error> {
+        let session = self.store.find_session(caller.tenant, id).await?;
+        session
+            .filter(|session| caller.acts_for(&session.user))
+            .ok_or(Error::SessionNotFound)
+    }
+
+    /// The caller's session, if it takes turns.
+    pub(super) async fn find_usable(&self, caller: &Principal, id: SessionId) -> Result<Session, Error> {
+        let session = self.find(caller, id).await?;
+        if session.status == SessionStatus::Closed {
+            return Err(Error::SessionClosed);
+        }
+        if self.expires_at(&session).is_some_and(|at| at <= self.clock.now()) {
+            return Err(Error::SessionExpired);
+        }
+        Ok(session)
+    }
+
+    /// The session's workspace, which must exist.
+    pub(super) async fn workspace(&self, caller: &Principal, session: &Session) -> Result<Workspace, Error> {
+        let (workspaces, tenant) = (Arc::clone(&self.workspaces), caller.tenant_name.clone());
+        let (user, subdir) = (session.user.clone(), session.subdir.clone());
+        off_the_worker(move || workspaces.resolve(&tenant, &user, subdir.as_ref())).await
+    }
+
+    async fn make_workspace(&self, caller: &Principal, session: &Session) -> Result<Workspace, Error> {
+        let (workspaces, tenant) = (Arc::clone(&self.workspaces), caller.tenant_name.clone());
+        let (user, subdir) = (session.user.clone(), session.subdir.clone());
+        off_the_worker(move || workspaces.create(&tenant, &user, subdir.as_ref())).await
+    }
+
+    fn expires_at(&self, session: &Session) -> Option<DateTime<Utc>> {
+        session
+            .last_active_at
+            .checked_add_signed(chrono::TimeDelta::from_std(self.ttl?).ok()?)
+    }
+
+    fn details(&self, caller: &Principal, session: Session) -> SessionDetails {
+        SessionDetails {
+            cwd: self
+                .workspaces
+                .shown_path(&caller.tenant_name, &session.user, session.subdir.as_ref()),
+            agent_live: self.agents.is_live(session.id),
+            busy: self.agents.is_busy(session.id),
+            expires_at: self.expires_at(&session),
+            session,
+        }
+    }
+}
+
+/// Runs file-system work where it may block.
+async fn off_the_worker<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, WorkspaceError> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done?),
+        Err(error) => Err(Error::Internal {
+            action: "the workspace was not looked at",
+            source: Box::new(error),
+        }),
+    }
+}
