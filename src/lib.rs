@@ -1,6 +1,7 @@
 //! Paddock: a multi-tenant HTTP platform for Claude Code.
 
 pub mod agent;
+pub mod api;
 pub mod domain;
 pub mod lifecycle;
 pub mod protocol;

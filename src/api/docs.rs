@@ -1,0 +1,147 @@
+//! The API's own description: a card at `/`, the OpenAPI document, and Swagger UI over it.
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, get, web};
+use serde::Serialize;
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{Components, Contact, Info, License, OpenApi, Tag};
+use utoipa::{PartialSchema as _, ToSchema};
+use utoipa_swagger_ui::SwaggerUi;
+
+use super::problem::{FieldError, ProblemCode, ProblemView};
+
+/// What the API is, in a few words.
+const DESCRIPTION: &str = "A multi-tenant HTTP platform for Claude Code: every user gets agents that work in a folder of \
+their own, in sessions that outlive connections and restarts.\n\nErrors are RFC 9457 problems; `code` names them. Every \
+response carries `X-Request-ID`.";
+
+/// The document, rendered once.
+#[derive(Debug)]
+pub struct Document(String);
+
+impl Document {
+    pub(super) fn new(document: &OpenApi) -> std::io::Result<Self> {
+        document.to_json().map(Self).map_err(std::io::Error::other)
+    }
+}
+
+/// What is at `/`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RootView {
+    /// `Paddock`.
+    name: &'static str,
+    /// Its version.
+    version: &'static str,
+    /// Where its documentation is.
+    docs: &'static str,
+    /// Where its OpenAPI document is.
+    openapi: &'static str,
+    /// Where it tells how it is.
+    health: &'static str,
+}
+
+/// What this server is
+///
+/// **Permissions**: none.
+#[utoipa::path(
+    tag = "About",
+    operation_id = "get_root",
+    security(()),
+    responses((status = 200, description = "What it is, and where to go on", body = RootView))
+)]
+#[get("/")]
+pub(super) async fn get_root() -> HttpResponse {
+    HttpResponse::Ok().json(RootView {
+        name: "Paddock",
+        version: env!("CARGO_PKG_VERSION"),
+        docs: "/docs/",
+        openapi: "/openapi.json",
+        health: "/health",
+    })
+}
+
+/// This document
+///
+/// **Permissions**: none.
+#[utoipa::path(
+    tag = "About",
+    operation_id = "get_openapi",
+    security(()),
+    responses((status = 200, description = "The OpenAPI 3.1 document", body = Object))
+)]
+#[get("/openapi.json")]
+pub(super) async fn get_openapi(document: web::Data<Document>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(document.0.clone())
+}
+
+/// Swagger UI, from files in the binary.
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .route(
+            "/docs",
+            web::get().to(async || {
+                HttpResponse::Found()
+                    .insert_header((header::LOCATION, "/docs/"))
+                    .finish()
+            }),
+        )
+        .service(SwaggerUi::new("/docs/{_:.*}").config(utoipa_swagger_ui::Config::new(["/openapi.json"])));
+}
+
+/// Adds what the routes cannot say themselves.
+pub(super) fn complete(mut document: OpenApi) -> OpenApi {
+    let mut info = Info::new("Paddock", env!("CARGO_PKG_VERSION"));
+    info.description = Some(DESCRIPTION.to_owned());
+    info.license = Some(License::new("MIT"));
+    info.contact = None::<Contact>;
+    document.info = info;
+    let components = document.components.get_or_insert_with(Components::new);
+    components.add_security_scheme(
+        "bearer",
+        SecurityScheme::Http(
+            HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .description(Some("A key, as a bearer token"))
+                .build(),
+        ),
+    );
+    components.add_security_scheme(
+        "api_key",
+        SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
+            "X-API-Key",
+            "A key",
+        ))),
+    );
+    // Named by responses only, where no schema is collected from.
+    components
+        .schemas
+        .insert("Problem".to_owned(), ProblemView::schema());
+    components
+        .schemas
+        .insert("FieldError".to_owned(), FieldError::schema());
+    components
+        .schemas
+        .insert("ProblemCode".to_owned(), ProblemCode::schema());
+    let no_scopes: [&str; 0] = [];
+    document.security = Some(vec![
+        SecurityRequirement::new("bearer", no_scopes),
+        SecurityRequirement::new("api_key", no_scopes),
+    ]);
+    let tag = |name: &str, words: &str| {
+        let mut tag = Tag::new(name);
+        tag.description = Some(words.to_owned());
+        tag
+    };
+    document.tags = Some(vec![
+        tag("Sessions", "Conversations, each bound to one folder."),
+        tag("Chat", "Turns: a prompt, and all that follows until its result."),
+        tag("Models", "The models that sessions can ask for."),
+        tag("Health", "How the server is."),
+        tag("About", "What this server is."),
+    ]);
+    document
+}

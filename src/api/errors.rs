@@ -1,0 +1,71 @@
+//! From what a use case says went wrong to what the client is told.
+
+use std::error::Error as StdError;
+
+use super::problem::{Problem, ProblemCode};
+use crate::service::{Error, StoreError, WorkspaceError};
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let code = code_of(&error);
+        let mut problem = Self::new(code);
+        match &error {
+            Error::SessionBusy { retry_after } | Error::ShuttingDown { retry_after } => {
+                problem.retry_after = Some(*retry_after);
+            }
+            Error::TurnEnded { turn, error } => {
+                problem.turn_id = Some(*turn);
+                problem.detail = Some(error.message.clone());
+            }
+            Error::Agent(error) => problem.detail = Some(error.message.clone()),
+            Error::Forbidden { reason } => problem.detail = Some((*reason).to_owned()),
+            Error::Store(_) | Error::Workspace(_) | Error::Internal { .. } => log_cause(code, &error),
+            Error::SessionNotFound | Error::SessionClosed | Error::SessionExpired => {}
+        }
+        if matches!(
+            code,
+            ProblemCode::AgentsExhausted | ProblemCode::StoreUnavailable | ProblemCode::ShuttingDown
+        ) {
+            problem
+                .retry_after
+                .get_or_insert(std::time::Duration::from_secs(2));
+        }
+        problem
+    }
+}
+
+fn code_of(error: &Error) -> ProblemCode {
+    match error {
+        Error::SessionNotFound => ProblemCode::SessionNotFound,
+        Error::SessionClosed => ProblemCode::SessionClosed,
+        Error::SessionExpired => ProblemCode::SessionExpired,
+        Error::SessionBusy { .. } => ProblemCode::SessionBusy,
+        Error::Forbidden { .. } => ProblemCode::Forbidden,
+        Error::ShuttingDown { .. } => ProblemCode::ShuttingDown,
+        Error::TurnEnded { error, .. } | Error::Agent(error) => error.code.into(),
+        Error::Workspace(error) => match error {
+            WorkspaceError::Missing => ProblemCode::WorkspaceMissing,
+            WorkspaceError::NotAFolder => ProblemCode::WorkspaceNotAFolder,
+            WorkspaceError::Outside => ProblemCode::WorkspaceRefused,
+            WorkspaceError::Denied(_) | WorkspaceError::Failed(_) => ProblemCode::WorkspaceUnavailable,
+        },
+        Error::Store(error) => match error {
+            StoreError::Unavailable(_) | StoreError::StaleEpoch { .. } => ProblemCode::StoreUnavailable,
+            StoreError::ReadOnly(_) => ProblemCode::StoreReadOnly,
+            StoreError::Full(_) => ProblemCode::StoreFull,
+            StoreError::SessionGone { .. } => ProblemCode::SessionClosed,
+            _ => ProblemCode::Internal,
+        },
+        Error::Internal { .. } => ProblemCode::Internal,
+    }
+}
+
+/// The client is told the name; whoever runs the server is told the causes.
+fn log_cause(code: ProblemCode, error: &Error) {
+    let cause: &dyn StdError = error;
+    if code.status().is_server_error() {
+        tracing::error!(%code, error = cause, "a request failed");
+    } else {
+        tracing::debug!(%code, error = cause, "a request was refused");
+    }
+}

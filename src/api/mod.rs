@@ -1,0 +1,190 @@
+//! The HTTP face: routes, what they take and answer, and nothing else. Handlers authorise, validate, call one use case
+//! and show its answer.
+//!
+//! Start reading at [`routes`]; [`input`] reads requests, [`problem`] says what goes wrong, [`v1`] holds the handlers.
+
+pub mod auth;
+pub mod docs;
+mod errors;
+pub mod fallback;
+pub mod health;
+pub mod input;
+pub mod page;
+pub mod problem;
+pub mod responses;
+pub mod sse;
+pub mod trace;
+pub mod v1;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use actix_cors::Cors;
+use actix_web::dev::Server;
+use actix_web::middleware::{Condition, from_fn};
+use actix_web::{App, HttpServer, web};
+use ipnet::IpNet;
+use utoipa::openapi::OpenApi;
+use utoipa_actix_web::AppExt as _;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+pub use auth::Authenticator;
+
+use crate::service::Services;
+
+/// What requests may ask for at most, and how the server treats its clients.
+#[derive(Debug, Clone)]
+pub struct ApiLimits {
+    /// The longest body, in bytes.
+    pub body_limit_bytes: usize,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+    /// How many entries a page has when the request does not say.
+    pub page_default: u32,
+    /// The most entries of a page.
+    pub page_max: u32,
+    /// The longest prompt, in bytes.
+    pub message_max_bytes: usize,
+    /// The longest title, in characters.
+    pub title_max_chars: usize,
+    /// The most metadata of a session, in bytes of JSON.
+    pub metadata_max_bytes: usize,
+    /// The longest system prompt, in bytes.
+    pub system_prompt_max_bytes: usize,
+    /// The most entries of a list of tools.
+    pub tool_list_max: usize,
+    /// The longest time limit that a turn may ask for.
+    pub turn_timeout_max: Duration,
+    /// How long a stream may be silent before a comment is sent.
+    pub heartbeat: Duration,
+}
+
+/// What handlers work with.
+#[derive(Debug, Clone)]
+pub struct ApiState {
+    /// The use cases.
+    pub services: Services,
+    /// Who calls.
+    pub authenticator: Authenticator,
+    /// What requests may ask for at most.
+    pub limits: ApiLimits,
+}
+
+/// How the HTTP server listens.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// How many threads serve requests; 0: one for each core.
+    pub workers: usize,
+    /// The most open connections, over all threads.
+    pub max_connections: usize,
+    /// How long an idle connection is kept.
+    pub keep_alive: Duration,
+    /// How long a client may take to send a request's head.
+    pub head_timeout: Duration,
+    /// How long connections may take to end after the server was told to.
+    pub connection_grace: Duration,
+    /// The web origins whose pages may call; `*` alone for all.
+    pub cors_origins: Vec<String>,
+    /// Whether pages may send the browser's credentials.
+    pub cors_credentials: bool,
+    /// The proxies whose word on a client's address is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// Serves on `listener`, once the answer is awaited.
+pub fn serve(state: ApiState, listener: TcpListener, options: &ServerOptions) -> std::io::Result<Server> {
+    let cors = options.clone();
+    let services = web::Data::new(state.services);
+    let authenticator = web::Data::new(state.authenticator);
+    let limits = web::Data::new(state.limits);
+    let proxies = web::Data::new(trace::TrustedProxies(options.trusted_proxies.clone()));
+    let (_, document) = App::new().into_utoipa_app().configure(routes).split_for_parts();
+    let known_paths = web::Data::new(fallback::KnownPaths::of(&document));
+    let document = web::Data::new(docs::Document::new(&docs::complete(document))?);
+    let mut server = HttpServer::new(move || {
+        App::new()
+            .into_utoipa_app()
+            .app_data(services.clone())
+            .app_data(authenticator.clone())
+            .app_data(limits.clone())
+            .app_data(proxies.clone())
+            .app_data(known_paths.clone())
+            .app_data(document.clone())
+            .configure(routes)
+            .map(|app| {
+                app.configure(docs::configure)
+                    .default_service(web::to(fallback::not_here))
+            })
+            .into_app()
+            .wrap(Condition::new(!cors.cors_origins.is_empty(), cors_policy(&cors)))
+            .wrap(from_fn(trace::around))
+    })
+    .keep_alive(options.keep_alive)
+    .client_request_timeout(options.head_timeout)
+    .shutdown_timeout(options.connection_grace.as_secs().max(1))
+    .disable_signals();
+    if options.workers > 0 {
+        server = server.workers(options.workers);
+    }
+    let workers = if options.workers > 0 {
+        options.workers
+    } else {
+        default_workers()
+    };
+    // actix-web counts them by thread.
+    server = server.max_connections(options.max_connections.div_ceil(workers));
+    Ok(server.listen(listener)?.run())
+}
+
+fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Every route of the API.
+pub fn routes(config: &mut ServiceConfig<'_>) {
+    config
+        .service(v1::sessions::create_session)
+        .service(v1::sessions::list_sessions)
+        .service(v1::sessions::get_session)
+        .service(v1::sessions::update_session)
+        .service(v1::sessions::delete_session)
+        .service(v1::sessions::resume_session)
+        .service(v1::messages::list_messages)
+        .service(v1::chat::chat)
+        .service(v1::chat::stream_chat)
+        .service(v1::chat::send_message)
+        .service(v1::chat::stream_message)
+        .service(v1::models::list_models)
+        .service(health::get_health)
+        .service(health::get_liveness)
+        .service(health::get_readiness)
+        .service(docs::get_root)
+        .service(docs::get_openapi);
+}
+
+/// The OpenAPI document.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    let (_, document) = App::new().into_utoipa_app().configure(routes).split_for_parts();
+    docs::complete(document)
+}
+
+fn cors_policy(options: &ServerOptions) -> Cors {
+    let mut cors = Cors::default()
+        .allowed_methods(["GET", "POST", "PATCH", "DELETE"])
+        .allow_any_header()
+        .expose_headers([trace::REQUEST_ID.as_str(), "retry-after", "location"])
+        .max_age(600);
+    for origin in &options.cors_origins {
+        cors = if origin == "*" {
+            cors.allow_any_origin().send_wildcard()
+        } else {
+            cors.allowed_origin(origin)
+        };
+    }
+    if options.cors_credentials {
+        cors.supports_credentials()
+    } else {
+        cors
+    }
+}

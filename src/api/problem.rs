@@ -1,0 +1,358 @@
+//! What goes wrong, on the wire: RFC 9457 problem details, one shape for every error of every route.
+//!
+//! What the client did is told in full. What failed inside is told by name only; its causes are logged.
+
+use std::fmt;
+use std::time::Duration;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+use strum::{Display, EnumIter, IntoStaticStr};
+use utoipa::ToSchema;
+
+use crate::domain::{TurnErrorCode, TurnId};
+
+/// The media type of problems.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Why a request was not done, by name. The names are part of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Display, IntoStaticStr, EnumIter, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum ProblemCode {
+    /// Fields are missing, unknown, or have values that cannot be used; `errors` lists them all.
+    ValidationFailed,
+    /// Query parameters are unknown, or have values that cannot be used; `errors` lists them all.
+    InvalidQuery,
+    /// The cursor is none that a list of this kind gave.
+    InvalidCursor,
+    /// The body is not JSON.
+    MalformedJson,
+    /// The body is not declared as JSON.
+    UnsupportedMediaType,
+    /// The body is longer than the server takes.
+    BodyTooLarge,
+    /// The body did not arrive in time.
+    RequestTimeout,
+    /// There is nothing at this path.
+    NotFound,
+    /// This path does not take this method; `Allow` lists those it takes.
+    MethodNotAllowed,
+    /// A credential is missing, or not known.
+    Unauthenticated,
+    /// The credential does not allow this.
+    Forbidden,
+    /// There is no such session.
+    SessionNotFound,
+    /// Another turn of the session runs.
+    SessionBusy,
+    /// The session is closed and cannot come back.
+    SessionClosed,
+    /// The session was not used for longer than sessions live.
+    SessionExpired,
+    /// The workspace's path leads out of the user's tree.
+    WorkspaceRefused,
+    /// The workspace's folder does not exist; resuming the session makes it again.
+    WorkspaceMissing,
+    /// Something on the workspace's path is not a folder.
+    WorkspaceNotAFolder,
+    /// The workspace cannot be used.
+    WorkspaceUnavailable,
+    /// The CLI cannot be started: it is missing, or not executable.
+    AgentUnavailable,
+    /// The CLI ended, or said nothing, before it was ready.
+    AgentStartFailed,
+    /// The CLI ended in the middle of the turn.
+    AgentCrashed,
+    /// The CLI did not end the turn when it was told to, and was killed.
+    AgentUnresponsive,
+    /// All agents are in use.
+    AgentsExhausted,
+    /// The CLI no longer has the conversation.
+    ConversationLost,
+    /// The model's API answered with an error.
+    ModelError,
+    /// The CLI ended the turn with an error of its own.
+    TurnFailed,
+    /// The turn reached the time limit that was asked for.
+    TurnTimeout,
+    /// The turn was interrupted.
+    TurnInterrupted,
+    /// The server ended while the turn ran: some of its tools may have run.
+    TurnUnknown,
+    /// The server stops; another instance, or this one later, takes the request.
+    ShuttingDown,
+    /// The store does not answer, or did not take the turn's events.
+    StoreUnavailable,
+    /// The store cannot be written.
+    StoreReadOnly,
+    /// The store's disk is full.
+    StoreFull,
+    /// A fault of the server's.
+    Internal,
+}
+
+impl ProblemCode {
+    /// The status it is answered with.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidCursor | Self::MalformedJson => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::WorkspaceRefused => StatusCode::FORBIDDEN,
+            Self::NotFound | Self::SessionNotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::SessionBusy
+            | Self::WorkspaceMissing
+            | Self::WorkspaceNotAFolder
+            | Self::ConversationLost
+            | Self::TurnInterrupted => StatusCode::CONFLICT,
+            Self::SessionClosed | Self::SessionExpired => StatusCode::GONE,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::ValidationFailed | Self::InvalidQuery => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TurnUnknown | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::AgentStartFailed
+            | Self::AgentCrashed
+            | Self::AgentUnresponsive
+            | Self::ModelError
+            | Self::TurnFailed => StatusCode::BAD_GATEWAY,
+            Self::WorkspaceUnavailable
+            | Self::AgentUnavailable
+            | Self::AgentsExhausted
+            | Self::ShuttingDown
+            | Self::StoreUnavailable
+            | Self::StoreReadOnly => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TurnTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::StoreFull => StatusCode::INSUFFICIENT_STORAGE,
+        }
+    }
+
+    /// What it is called for people.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::ValidationFailed => "The request has fields that cannot be used",
+            Self::InvalidQuery => "The request has query parameters that cannot be used",
+            Self::InvalidCursor => "The cursor cannot be used",
+            Self::MalformedJson => "The body is not JSON",
+            Self::UnsupportedMediaType => "The body is not declared as JSON",
+            Self::BodyTooLarge => "The body is too large",
+            Self::RequestTimeout => "The body did not arrive in time",
+            Self::NotFound => "There is nothing here",
+            Self::MethodNotAllowed => "This path does not take this method",
+            Self::Unauthenticated => "A valid credential is needed",
+            Self::Forbidden => "The credential does not allow this",
+            Self::SessionNotFound => "There is no such session",
+            Self::SessionBusy => "The session is busy with another turn",
+            Self::SessionClosed => "The session is closed",
+            Self::SessionExpired => "The session has expired",
+            Self::WorkspaceRefused => "The workspace lies outside the user's tree",
+            Self::WorkspaceMissing => "The workspace's folder does not exist",
+            Self::WorkspaceNotAFolder => "The workspace is not a folder",
+            Self::WorkspaceUnavailable => "The workspace cannot be used",
+            Self::AgentUnavailable => "The CLI cannot be started",
+            Self::AgentStartFailed => "The CLI did not get ready",
+            Self::AgentCrashed => "The CLI ended in the middle of the turn",
+            Self::AgentUnresponsive => "The CLI did not end the turn",
+            Self::AgentsExhausted => "All agents are in use",
+            Self::ConversationLost => "The CLI no longer has the conversation",
+            Self::ModelError => "The model's API answered with an error",
+            Self::TurnFailed => "The CLI ended the turn with an error",
+            Self::TurnTimeout => "The turn reached its time limit",
+            Self::TurnInterrupted => "The turn was interrupted",
+            Self::TurnUnknown => "What became of the turn is not known",
+            Self::ShuttingDown => "The server is stopping",
+            Self::StoreUnavailable => "The store does not answer",
+            Self::StoreReadOnly => "The store cannot be written",
+            Self::StoreFull => "The store's disk is full",
+            Self::Internal => "The server failed",
+        }
+    }
+}
+
+impl From<TurnErrorCode> for ProblemCode {
+    fn from(code: TurnErrorCode) -> Self {
+        match code {
+            TurnErrorCode::AgentUnavailable => Self::AgentUnavailable,
+            TurnErrorCode::AgentStartFailed => Self::AgentStartFailed,
+            TurnErrorCode::AgentCrashed => Self::AgentCrashed,
+            TurnErrorCode::AgentUnresponsive => Self::AgentUnresponsive,
+            TurnErrorCode::AgentsExhausted => Self::AgentsExhausted,
+            TurnErrorCode::ConversationLost => Self::ConversationLost,
+            TurnErrorCode::ModelError => Self::ModelError,
+            TurnErrorCode::TurnFailed => Self::TurnFailed,
+            TurnErrorCode::TurnTimeout => Self::TurnTimeout,
+            TurnErrorCode::TurnInterrupted => Self::TurnInterrupted,
+            TurnErrorCode::ServerShutdown => Self::ShuttingDown,
+            TurnErrorCode::SessionClosed => Self::SessionClosed,
+            TurnErrorCode::TurnUnknown => Self::TurnUnknown,
+            TurnErrorCode::StoreUnavailable => Self::StoreUnavailable,
+            TurnErrorCode::WorkspaceUnavailable => Self::WorkspaceUnavailable,
+        }
+    }
+}
+
+/// One field, or query parameter, that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// Its path: `options.max_turns`.
+    pub field: String,
+    /// What is wrong with it, by name: `missing`, `unknown`, `wrong_type`, or a rule's name.
+    pub code: String,
+    /// What is wrong with it, in words.
+    pub message: String,
+}
+
+impl FieldError {
+    /// A field's error.
+    pub fn new(field: impl Into<String>, code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            code: code.into(),
+            message: message.into(),
+        }
+    }
+}
+
+/// Why a request was not done.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// Why, by name.
+    pub code: ProblemCode,
+    /// What it means here, for the client's developer.
+    pub detail: Option<String>,
+    /// The fields that cannot be used.
+    pub errors: Vec<FieldError>,
+    /// When trying again makes sense.
+    pub retry_after: Option<Duration>,
+    /// The turn that ended this way.
+    pub turn_id: Option<TurnId>,
+    /// The methods that the path takes.
+    pub allow: Option<String>,
+}
+
+impl Problem {
+    /// A problem without more to say.
+    #[must_use]
+    pub const fn new(code: ProblemCode) -> Self {
+        Self {
+            code,
+            detail: None,
+            errors: Vec::new(),
+            retry_after: None,
+            turn_id: None,
+            allow: None,
+        }
+    }
+
+    /// The same, with what it means here.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// A request whose fields cannot be used.
+    #[must_use]
+    pub fn fields(code: ProblemCode, errors: Vec<FieldError>) -> Self {
+        let mut problem = Self::new(code);
+        problem.errors = errors;
+        problem
+    }
+
+    /// The answer, for the request of this id.
+    #[must_use]
+    pub fn to_response(&self, request_id: &str) -> HttpResponse {
+        let mut response = HttpResponse::build(self.code.status());
+        response.content_type(PROBLEM_JSON);
+        if let Some(wait) = self.retry_after {
+            response.insert_header((header::RETRY_AFTER, wait.as_secs().max(1).to_string()));
+        }
+        if let Some(allow) = &self.allow {
+            response.insert_header((header::ALLOW, allow.clone()));
+        }
+        if self.code == ProblemCode::Unauthenticated {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"paddock\""));
+        }
+        response.json(ProblemView {
+            kind: format!("urn:paddock:problem:{}", self.code),
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            detail: self.detail.as_deref(),
+            code: self.code,
+            request_id,
+            turn_id: self.turn_id.map(|turn| turn.to_string()),
+            errors: &self.errors,
+        })
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        // The request's id is filled in on the way out, by the middleware that knows it.
+        self.to_response("")
+    }
+}
+
+/// A problem as it is sent.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemView<'a> {
+    /// A URI that names the kind of problem.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:paddock:problem:session_busy")]
+    kind: String,
+    /// What it is called, for people.
+    title: &'a str,
+    /// The HTTP status.
+    status: u16,
+    /// What it means here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    /// What it is called, for programs.
+    code: ProblemCode,
+    /// The request's id, as in `X-Request-ID`.
+    request_id: &'a str,
+    /// The turn that ended this way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turn_id: Option<String>,
+    /// The fields, or query parameters, that cannot be used.
+    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+    #[schema(value_type = Vec<FieldError>, required = false)]
+    errors: &'a [FieldError],
+}
+
+#[cfg(test)]
+mod tests {
+    use strum::IntoEnumIterator as _;
+
+    use super::*;
+
+    #[test]
+    fn the_problems_are_these() {
+        let table: Vec<_> = ProblemCode::iter()
+            .map(|code| format!("{} {code}: {}", code.status().as_u16(), code.title()))
+            .collect();
+        insta::assert_snapshot!(table.join("\n"));
+    }
+
+    #[test]
+    fn every_way_a_turn_can_end_is_an_error_status() {
+        for code in TurnErrorCode::iter() {
+            assert!(ProblemCode::from(code).status().as_u16() >= 400, "{code}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The problems that operations can answer with, as the OpenAPI document lists them.
+
+use std::collections::BTreeMap;
+
+use utoipa::openapi::response::{Response, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr};
+
+use super::problem::PROBLEM_JSON;
+use super::problem::ProblemCode as Code;
+
+/// What every operation that needs a credential can answer.
+const CALLER: &[Code] = &[
+    Code::Unauthenticated,
+    Code::Forbidden,
+    Code::Internal,
+    Code::StoreUnavailable,
+];
+const LIST: &[Code] = &[Code::InvalidCursor, Code::InvalidQuery];
+const BODY: &[Code] = &[
+    Code::MalformedJson,
+    Code::RequestTimeout,
+    Code::BodyTooLarge,
+    Code::UnsupportedMediaType,
+    Code::ValidationFailed,
+];
+const SESSION: &[Code] = &[Code::SessionNotFound];
+/// What an operation that needs a session in use can answer.
+const IN_USE: &[Code] = &[Code::SessionNotFound, Code::SessionClosed, Code::SessionExpired];
+const WRITE: &[Code] = &[Code::StoreReadOnly, Code::StoreFull];
+const WORKSPACE: &[Code] = &[
+    Code::WorkspaceRefused,
+    Code::WorkspaceMissing,
+    Code::WorkspaceNotAFolder,
+    Code::WorkspaceUnavailable,
+];
+const AGENT: &[Code] = &[
+    Code::AgentUnavailable,
+    Code::AgentStartFailed,
+    Code::AgentsExhausted,
+];
+const TURN_START: &[Code] = &[Code::SessionBusy, Code::ShuttingDown];
+const TURN_END: &[Code] = &[
+    Code::AgentCrashed,
+    Code::AgentUnresponsive,
+    Code::ConversationLost,
+    Code::ModelError,
+    Code::TurnFailed,
+    Code::TurnTimeout,
+    Code::TurnInterrupted,
+    Code::TurnUnknown,
+];
+
+macro_rules! problems {
+    ($($(#[$doc:meta])* $name:ident: [$($group:ident),* $(,)?];)*) => {
+        $(
+            $(#[$doc])*
+            pub struct $name;
+
+            impl utoipa::IntoResponses for $name {
+                fn responses() -> BTreeMap<String, RefOr<Response>> {
+                    responses(&[$($group),*])
+                }
+            }
+        )*
+    };
+}
+
+problems! {
+    /// Of an operation that makes a session.
+    CreateProblems: [CALLER, BODY, WRITE, WORKSPACE];
+    /// Of an operation that lists sessions.
+    ListProblems: [CALLER, LIST];
+    /// Of an operation that lists what a session has.
+    ListInSessionProblems: [CALLER, LIST, SESSION];
+    /// Of an operation that reads a session.
+    ReadProblems: [CALLER, SESSION];
+    /// Of an operation that changes a session.
+    ChangeProblems: [CALLER, BODY, IN_USE, WRITE];
+    /// Of an operation that closes a session.
+    CloseProblems: [CALLER, SESSION, WRITE];
+    /// Of an operation that makes a session ready.
+    ResumeProblems: [CALLER, IN_USE, WORKSPACE];
+    /// Of an operation that follows a turn.
+    StreamProblems: [CALLER, BODY, IN_USE, WRITE, WORKSPACE, TURN_START];
+    /// Of an operation that waits for a turn's end.
+    TurnProblems: [CALLER, BODY, IN_USE, WRITE, WORKSPACE, TURN_START, AGENT, TURN_END];
+    /// Of an operation that asks the CLI.
+    ModelsProblems: [CALLER, AGENT];
+}
+
+fn responses(groups: &[&[Code]]) -> BTreeMap<String, RefOr<Response>> {
+    let mut by_status: BTreeMap<u16, Vec<&'static str>> = BTreeMap::new();
+    for code in groups.iter().copied().flatten() {
+        by_status
+            .entry(code.status().as_u16())
+            .or_default()
+            .push(code.into());
+    }
+    by_status
+        .into_iter()
+        .map(|(status, codes)| (status.to_string(), response(&codes.join(", ")).into()))
+        .collect()
+}
+
+fn response(codes: &str) -> Response {
+    let problem = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("Problem")))
+        .build();
+    ResponseBuilder::new()
+        .description(codes)
+        .content(PROBLEM_JSON, problem)
+        .build()
+}

@@ -1,0 +1,155 @@
+//! A conversation's history.
+
+use actix_web::{HttpResponse, get, web};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+use validator::Validate;
+
+use super::session_id;
+use crate::api::ApiLimits;
+use crate::api::auth::{AsReader, Caller};
+use crate::api::input::{CheckRequest, ValidQuery};
+use crate::api::page::{CursorKind, PageView, page_size};
+use crate::api::problem::Problem;
+use crate::api::responses::ListInSessionProblems;
+use crate::api::v1::sessions::{page_limit, within_page_limit};
+use crate::domain::{Event, EventBody, EventId};
+use crate::service::Services;
+
+const CURSOR: CursorKind = CursorKind("messages");
+
+/// Which page of a conversation.
+#[derive(Debug, Deserialize, Validate, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[validate(context = ApiLimits)]
+#[into_params(parameter_in = Query)]
+pub struct ListMessagesQuery {
+    /// How many messages at most.
+    #[serde(default, deserialize_with = "page_limit")]
+    #[validate(custom(function = "within_page_limit", use_context))]
+    #[param(minimum = 1)]
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+impl CheckRequest for ListMessagesQuery {}
+
+/// A message of a conversation.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MessageView {
+    /// Its place in the session's log.
+    id: u64,
+    /// The turn it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turn_id: Option<String>,
+    /// Who speaks.
+    role: MessageRole,
+    /// Its content blocks, as the Messages API has them.
+    #[schema(value_type = Vec<Object>)]
+    content: Vec<Value>,
+    /// The model that wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    /// The tool call of the sub-agent that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_tool_use_id: Option<String>,
+    /// When it was written.
+    created_at: DateTime<Utc>,
+}
+
+/// Who speaks.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageRole {
+    /// The user.
+    User,
+    /// The assistant.
+    Assistant,
+    /// A tool.
+    Tool,
+}
+
+impl MessageView {
+    /// The message that an event is, if it is one.
+    fn of(event: Event) -> Option<Self> {
+        let (role, content, model, parent_tool_use_id) = match event.body {
+            EventBody::Message { text } => (
+                MessageRole::User,
+                vec![json!({"type": "text", "text": text})],
+                None,
+                None,
+            ),
+            EventBody::AssistantMessage {
+                content,
+                model,
+                parent_tool_use_id,
+                ..
+            } => (MessageRole::Assistant, content, model, parent_tool_use_id),
+            EventBody::ToolResult {
+                tool_use_id,
+                content,
+                is_error,
+                parent_tool_use_id,
+            } => {
+                let block = json!({
+                    "type": "tool_result", "tool_use_id": tool_use_id, "content": content, "is_error": is_error
+                });
+                (MessageRole::Tool, vec![block], None, parent_tool_use_id)
+            }
+            _ => return None,
+        };
+        Some(Self {
+            id: event.id.get(),
+            turn_id: event.turn_id.map(|turn| turn.to_string()),
+            role,
+            content,
+            model,
+            parent_tool_use_id,
+            created_at: event.created_at,
+        })
+    }
+}
+
+/// List a session's messages
+///
+/// The conversation so far, oldest first: prompts, the assistant's messages (one for each content block, as the agent
+/// tells them), and what tools answered.
+///
+/// **Permissions**: `reader`.
+#[utoipa::path(
+    tag = "Sessions",
+    operation_id = "list_messages",
+    params(("session_id" = String, Path, description = "The session"), ListMessagesQuery),
+    responses(
+        (status = 200, description = "A page of messages", body = PageView<MessageView>),
+        ListInSessionProblems,
+    )
+)]
+#[get("/api/v1/sessions/{session_id}/messages")]
+pub(in crate::api) async fn list_messages(
+    caller: Caller<AsReader>,
+    path: web::Path<String>,
+    query: ValidQuery<ListMessagesQuery>,
+    limits: web::Data<ApiLimits>,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let id = session_id(&path)?;
+    let after = query
+        .0
+        .cursor
+        .as_deref()
+        .map(|cursor| CURSOR.read::<u64>(cursor))
+        .transpose()?;
+    let after = after.and_then(EventId::from_number).unwrap_or(EventId::START);
+    let page = services
+        .sessions
+        .messages(&caller, id, after, page_size(query.0.limit, &limits))
+        .await?;
+    Ok(HttpResponse::Ok().json(PageView {
+        data: page.items.into_iter().filter_map(MessageView::of).collect(),
+        next_cursor: page.next.map(|id| CURSOR.write(&id)),
+    }))
+}

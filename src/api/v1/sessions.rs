@@ -1,0 +1,549 @@
+//! Sessions: made, listed, read, changed, closed, made ready.
+
+use std::borrow::Cow;
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, delete, get, patch, post, web};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+use validator::{Validate, ValidationError};
+
+use super::session_id;
+use crate::api::ApiLimits;
+use crate::api::auth::{AsMember, AsReader, Caller};
+use crate::api::input::{CheckRequest, ValidJson, ValidQuery, broken_rules};
+use crate::api::page::{CursorKind, PageView, page_size};
+use crate::api::problem::{FieldError, Problem, ProblemCode};
+use crate::api::responses::{
+    ChangeProblems, CloseProblems, CreateProblems, ListProblems, ReadProblems, ResumeProblems,
+};
+use crate::domain::{
+    PermissionMode, SessionChange, SessionFilter, SessionId, SessionOptions, SessionStatus, Subdir, UserId,
+};
+use crate::service::{NewSession, Services, SessionDetails};
+
+const CURSOR: CursorKind = CursorKind("sessions");
+
+/// A rule that a value breaks.
+pub(super) fn rule(code: &'static str, words: impl Into<Cow<'static, str>>) -> ValidationError {
+    ValidationError::new(code).with_message(words.into())
+}
+
+/// A session to be made.
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[validate(context = ApiLimits)]
+pub struct CreateSessionRequest {
+    /// The user that it is for: 1 to 64 of `A-Z a-z 0-9 _ -`.
+    #[validate(required, custom(function = "is_user_id"))]
+    #[schema(
+        required,
+        nullable = false,
+        example = "alice",
+        pattern = "^[A-Za-z0-9_-]{1,64}$"
+    )]
+    user_id: Option<String>,
+    /// The folder in the user's tree that it works in: a relative path without `..`, at most 200 characters. The tree
+    /// itself when absent.
+    #[validate(custom(function = "is_subdir"))]
+    #[schema(nullable = false, example = "my-project", max_length = 200)]
+    subdir: Option<String>,
+    /// What people call it.
+    #[validate(custom(function = "is_title", use_context))]
+    #[schema(nullable = false, example = "Tidy up the tests")]
+    title: Option<String>,
+    /// Anything of the client's own; comes back as it is.
+    #[validate(custom(function = "is_metadata", use_context))]
+    #[schema(value_type = Object, nullable = false)]
+    metadata: Option<Map<String, Value>>,
+    /// How its agents are run; the server's defaults fill the rest.
+    #[schema(nullable = false)]
+    options: Option<SessionOptionsRequest>,
+}
+
+impl CheckRequest for CreateSessionRequest {
+    fn check_inner(&self, limits: &ApiLimits) -> Vec<FieldError> {
+        self.options
+            .as_ref()
+            .map_or_else(Vec::new, |options| broken_rules("options", options, limits))
+    }
+}
+
+/// How a session's agents are run.
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[validate(context = ApiLimits)]
+#[schema(as = SessionOptionsRequest)]
+pub struct SessionOptionsRequest {
+    /// The model, by the name that `GET /api/v1/models` tells, or any that the CLI takes.
+    #[validate(custom(function = "is_word"))]
+    #[schema(nullable = false, example = "opus")]
+    model: Option<String>,
+    /// Replaces the CLI's system prompt.
+    #[validate(custom(function = "is_system_prompt", use_context))]
+    #[schema(nullable = false)]
+    system_prompt: Option<String>,
+    /// Is added after the system prompt.
+    #[validate(custom(function = "is_system_prompt", use_context))]
+    #[schema(nullable = false)]
+    append_system_prompt: Option<String>,
+    /// What tools may do without asking.
+    #[schema(nullable = false)]
+    permission_mode: Option<PermissionMode>,
+    /// Tools, or tool patterns, that need no permission.
+    #[validate(custom(function = "are_tools", use_context))]
+    #[schema(nullable = false, example = json!(["Read", "Bash(git:*)"]))]
+    allowed_tools: Option<Vec<String>>,
+    /// Tools that are not offered to the model.
+    #[validate(custom(function = "are_tools", use_context))]
+    #[schema(nullable = false)]
+    disallowed_tools: Option<Vec<String>>,
+    /// The most model requests of one turn.
+    #[validate(range(min = 1, max = 1000, message = "must be between 1 and 1000"))]
+    #[schema(nullable = false, minimum = 1, maximum = 1000)]
+    max_turns: Option<u32>,
+    /// The most that the life of one agent process may cost, in USD, by the CLI's own count.
+    #[validate(custom(function = "is_budget"))]
+    #[schema(nullable = false, example = 1.5)]
+    max_budget_usd: Option<f64>,
+}
+
+impl From<SessionOptionsRequest> for SessionOptions {
+    fn from(asked: SessionOptionsRequest) -> Self {
+        Self {
+            model: asked.model,
+            system_prompt: asked.system_prompt,
+            append_system_prompt: asked.append_system_prompt,
+            permission_mode: asked.permission_mode,
+            allowed_tools: asked.allowed_tools,
+            disallowed_tools: asked.disallowed_tools,
+            max_turns: asked.max_turns,
+            max_budget_usd: asked.max_budget_usd,
+        }
+    }
+}
+
+/// What to change in a session. What is absent stays as it is.
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[validate(context = ApiLimits)]
+pub struct UpdateSessionRequest {
+    /// The title; null removes it.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(custom(function = "is_title", use_context))]
+    #[schema(value_type = Option<String>, required = false)]
+    #[expect(clippy::option_option, reason = "absent, null and a value are three things")]
+    title: Option<Option<String>>,
+    /// The metadata, as a whole.
+    #[validate(custom(function = "is_metadata", use_context))]
+    #[schema(value_type = Object, nullable = false)]
+    metadata: Option<Map<String, Value>>,
+}
+
+impl CheckRequest for UpdateSessionRequest {}
+
+/// Which sessions, and which page of them.
+#[derive(Debug, Deserialize, Validate, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[validate(context = ApiLimits)]
+#[into_params(parameter_in = Query)]
+pub struct ListSessionsQuery {
+    /// Those of this user.
+    #[validate(custom(function = "is_user_id"))]
+    user_id: Option<String>,
+    /// Those of this status; active ones when absent.
+    #[param(inline)]
+    status: Option<StatusQuery>,
+    /// How many sessions at most.
+    #[serde(default, deserialize_with = "page_limit")]
+    #[validate(custom(function = "within_page_limit", use_context))]
+    #[param(minimum = 1)]
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+impl CheckRequest for ListSessionsQuery {}
+
+/// Sessions of which status.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StatusQuery {
+    /// Those that take turns.
+    Active,
+    /// Those that were closed.
+    Closed,
+    /// All.
+    All,
+}
+
+fn is_user_id(text: &str) -> Result<(), ValidationError> {
+    text.parse::<UserId>()
+        .map(|_| ())
+        .map_err(|error| rule("invalid_name", error.to_string()))
+}
+
+fn is_subdir(text: &str) -> Result<(), ValidationError> {
+    text.parse::<Subdir>()
+        .map(|_| ())
+        .map_err(|error| rule("invalid_path", error.to_string()))
+}
+
+fn is_title(title: &str, limits: &ApiLimits) -> Result<(), ValidationError> {
+    if title.chars().count() > limits.title_max_chars {
+        return Err(rule(
+            "too_long",
+            format!("must have at most {} characters", limits.title_max_chars),
+        ));
+    }
+    if title.chars().any(char::is_control) {
+        return Err(rule("control_character", "must not hold control characters"));
+    }
+    Ok(())
+}
+
+fn is_metadata(metadata: &Map<String, Value>, limits: &ApiLimits) -> Result<(), ValidationError> {
+    let bytes = serde_json::to_vec(metadata).map_or(usize::MAX, |json| json.len());
+    if bytes > limits.metadata_max_bytes {
+        return Err(rule(
+            "too_long",
+            format!("must have at most {} bytes of JSON", limits.metadata_max_bytes),
+        ));
+    }
+    Ok(())
+}
+
+fn is_word(text: &str) -> Result<(), ValidationError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._:/@[]-".contains(c);
+    if text.is_empty() || text.len() > 128 || text.starts_with('-') || !text.chars().all(allowed) {
+        return Err(rule(
+            "invalid_name",
+            "must be a model's name: letters, digits and `._:/@[]-`, at most 128",
+        ));
+    }
+    Ok(())
+}
+
+fn is_system_prompt(text: &str, limits: &ApiLimits) -> Result<(), ValidationError> {
+    if text.len() > limits.system_prompt_max_bytes {
+        return Err(rule(
+            "too_long",
+            format!("must have at most {} bytes", limits.system_prompt_max_bytes),
+        ));
+    }
+    Ok(())
+}
+
+fn are_tools(tools: &[String], limits: &ApiLimits) -> Result<(), ValidationError> {
+    if tools.len() > limits.tool_list_max {
+        return Err(rule(
+            "too_many",
+            format!("must have at most {} entries", limits.tool_list_max),
+        ));
+    }
+    let good = |tool: &String| {
+        tool.chars()
+            .next()
+            .is_some_and(|first| first.is_ascii_alphabetic())
+            && tool.len() <= 512
+            && !tool.chars().any(char::is_control)
+    };
+    if !tools.iter().all(good) {
+        let words = "entries must be tools such as `Read` or `Bash(git:*)`, of at most 512 bytes";
+        return Err(rule("invalid_name", words));
+    }
+    Ok(())
+}
+
+fn is_budget(usd: f64) -> Result<(), ValidationError> {
+    if usd > 0.0 && usd <= 1000.0 {
+        Ok(())
+    } else {
+        Err(rule("out_of_range", "must be more than 0 and at most 1000"))
+    }
+}
+
+/// Reads `limit`, which a query string has as text.
+pub(super) fn page_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse()
+        .map(Some)
+        .map_err(|_unreadable| serde::de::Error::custom("must be a whole number"))
+}
+
+pub(super) fn within_page_limit(limit: u32, limits: &ApiLimits) -> Result<(), ValidationError> {
+    if (1..=limits.page_max).contains(&limit) {
+        Ok(())
+    } else {
+        Err(rule(
+            "out_of_range",
+            format!("must be between 1 and {}", limits.page_max),
+        ))
+    }
+}
+
+/// Tells a field that is null from one that is absent.
+#[expect(clippy::option_option, reason = "absent, null and a value are three things")]
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// A session.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SessionView {
+    /// Its id.
+    #[schema(example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
+    session_id: String,
+    /// The user that it is for.
+    user_id: String,
+    /// The folder in the user's tree that it works in; null: the tree itself.
+    #[schema(required)]
+    subdir: Option<String>,
+    /// The folder that it works in, as the server sees it.
+    cwd: String,
+    /// What people call it.
+    #[schema(required)]
+    title: Option<String>,
+    /// What its client attached.
+    #[schema(value_type = Object)]
+    metadata: Map<String, Value>,
+    /// How its agents are run.
+    options: SessionOptions,
+    /// The CLI's own id of the conversation.
+    claude_session_id: String,
+    /// Whether it can be used.
+    status: SessionStatus,
+    /// How many prompts it has taken.
+    message_count: u64,
+    /// Whether a turn runs.
+    busy: bool,
+    /// Whether its agent lives; if not, the next prompt starts one.
+    agent_live: bool,
+    /// When it was made.
+    created_at: DateTime<Utc>,
+    /// When it was made or last took or finished a turn.
+    last_active_at: DateTime<Utc>,
+    /// When it expires if it is not used; null: never.
+    #[schema(required)]
+    expires_at: Option<DateTime<Utc>>,
+    /// When it was closed; null while it is not.
+    #[schema(required)]
+    closed_at: Option<DateTime<Utc>>,
+}
+
+impl From<SessionDetails> for SessionView {
+    fn from(details: SessionDetails) -> Self {
+        let session = details.session;
+        Self {
+            session_id: session.id.to_string(),
+            user_id: session.user.to_string(),
+            subdir: session.subdir.map(|subdir| subdir.to_string()),
+            cwd: details.cwd.to_string_lossy().into_owned(),
+            title: session.title,
+            metadata: session.metadata,
+            options: session.options,
+            claude_session_id: session.claude_session_id.to_string(),
+            status: session.status,
+            message_count: session.message_count,
+            busy: details.busy,
+            agent_live: details.agent_live,
+            created_at: session.created_at,
+            last_active_at: session.last_active_at,
+            expires_at: details.expires_at,
+            closed_at: session.closed_at,
+        }
+    }
+}
+
+/// Create a session
+///
+/// Makes a conversation bound to a folder, and the folder if it is missing. No model is called: the agent is started
+/// in the background, so that the first prompt finds it ready.
+///
+/// **Permissions**: `member`; a credential that acts for one user, for that user only.
+#[utoipa::path(
+    tag = "Sessions",
+    operation_id = "create_session",
+    request_body = CreateSessionRequest,
+    responses(
+        (status = 201, description = "The session", body = SessionView, headers(("Location" = String, description = "The session's path"))),
+        CreateProblems,
+    )
+)]
+#[post("/api/v1/sessions")]
+pub(in crate::api) async fn create_session(
+    caller: Caller<AsMember>,
+    body: ValidJson<CreateSessionRequest>,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let asked = body.0;
+    let new = NewSession {
+        user: checked("user_id", &asked.user_id.unwrap_or_default())?,
+        subdir: asked
+            .subdir
+            .as_deref()
+            .map(|subdir| checked("subdir", subdir))
+            .transpose()?,
+        title: asked.title,
+        metadata: asked.metadata.unwrap_or_default(),
+        options: asked.options.map(SessionOptions::from).unwrap_or_default(),
+    };
+    let view = SessionView::from(services.sessions.create(&caller, new).await?);
+    let location = format!("/api/v1/sessions/{}", view.session_id);
+    Ok(HttpResponse::Created()
+        .insert_header((header::LOCATION, location))
+        .json(view))
+}
+
+/// A value that was checked before, parsed.
+fn checked<T: std::str::FromStr<Err: std::fmt::Display>>(field: &str, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|error: T::Err| {
+        let error = FieldError::new(field, "invalid_name", error.to_string());
+        Problem::fields(ProblemCode::ValidationFailed, vec![error])
+    })
+}
+
+/// List sessions
+///
+/// The tenant's sessions, newest first; active ones unless `status` says otherwise.
+///
+/// **Permissions**: `reader`; a credential that acts for one user sees that user's only.
+#[utoipa::path(
+    tag = "Sessions",
+    operation_id = "list_sessions",
+    params(ListSessionsQuery),
+    responses((status = 200, description = "A page of sessions", body = PageView<SessionView>), ListProblems)
+)]
+#[get("/api/v1/sessions")]
+pub(in crate::api) async fn list_sessions(
+    caller: Caller<AsReader>,
+    query: ValidQuery<ListSessionsQuery>,
+    limits: web::Data<ApiLimits>,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let asked = query.0;
+    let filter = SessionFilter {
+        user: asked
+            .user_id
+            .as_deref()
+            .map(|user| checked("user_id", user))
+            .transpose()?,
+        status: match asked.status.unwrap_or(StatusQuery::Active) {
+            StatusQuery::Active => Some(SessionStatus::Active),
+            StatusQuery::Closed => Some(SessionStatus::Closed),
+            StatusQuery::All => None,
+        },
+    };
+    let before = asked
+        .cursor
+        .as_deref()
+        .map(|cursor| CURSOR.read::<SessionId>(cursor))
+        .transpose()?;
+    let page = services
+        .sessions
+        .list(&caller, filter, before, page_size(asked.limit, &limits))
+        .await?;
+    Ok(HttpResponse::Ok().json(PageView {
+        data: page.items.into_iter().map(SessionView::from).collect(),
+        next_cursor: page.next.map(|id| CURSOR.write(&id)),
+    }))
+}
+
+/// Get a session
+///
+/// Also a closed one.
+///
+/// **Permissions**: `reader`.
+#[utoipa::path(
+    tag = "Sessions",
+    operation_id = "get_session",
+    params(("session_id" = String, Path, description = "The session")),
+    responses((status = 200, description = "The session", body = SessionView), ReadProblems)
+)]
+#[get("/api/v1/sessions/{session_id}")]
+pub(in crate::api) async fn get_session(
+    caller: Caller<AsReader>,
+    path: web::Path<String>,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let details = services.sessions.get(&caller, session_id(&path)?).await?;
+    Ok(HttpResponse::Ok().json(SessionView::from(details)))
+}
+
+/// Change a session
+///
+/// Its title and its metadata. What the body does not name stays as it is.
+///
+/// **Permissions**: `member`.
+#[utoipa::path(
+    tag = "Sessions",
+    operation_id = "update_session",
+    params(("session_id" = String, Path, description = "The session")),
+    request_body = UpdateSessionRequest,
+    responses((status = 200, description = "The session as it now is", body = SessionView), ChangeProblems)
+)]
+#[patch("/api/v1/sessions/{session_id}")]
+pub(in crate::api) async fn update_session(
+    caller: Caller<AsMember>,
+    path: web::Path<String>,
+    body: ValidJson<UpdateSessionRequest>,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let UpdateSessionRequest { title, metadata } = body.0;
+    if title.is_none() && metadata.is_none() {
+        let error = FieldError::new("", "empty", "must name a field to change: title, metadata");
+        return Err(Problem::fields(ProblemCode::ValidationFailed, vec![error]));
+    }
+    let change = SessionChange { title, metadata };
+    let details = services
+        .sessions
+        .update(&caller, session_id(&path)?, change)
+        .await?;
+    Ok(HttpResponse::Ok().json(SessionView::from(details)))
+}
+
+/// Close a session
+///
+/// Ends its turn, if one runs, and its agent, and removes the agent's private home. The workspace and the record stay;
+/// the session cannot come back. Closing a closed session changes nothing.
+///
+/// **Permissions**: `member`.
+#[utoipa::path(
+    tag = "Sessions",
+    operation_id = "delete_session",
+    params(("session_id" = String, Path, description = "The session")),
+    responses((status = 204, description = "It is closed"), CloseProblems)
+)]
+#[delete("/api/v1/sessions/{session_id}")]
+pub(in crate::api) async fn delete_session(
+    caller: Caller<AsMember>,
+    path: web::Path<String>,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    services.sessions.close(&caller, session_id(&path)?).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Make a session ready
+///
+/// Starts its agent in the background, and makes its workspace again if it is gone. A prompt does not need this: it
+/// starts the agent itself.
+///
+/// **Permissions**: `member`.
+#[utoipa::path(
+    tag = "Sessions",
+    operation_id = "resume_session",
+    params(("session_id" = String, Path, description = "The session")),
+    responses((status = 200, description = "The session", body = SessionView), ResumeProblems)
+)]
+#[post("/api/v1/sessions/{session_id}/resume")]
+pub(in crate::api) async fn resume_session(
+    caller: Caller<AsMember>,
+    path: web::Path<String>,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let details = services.sessions.resume(&caller, session_id(&path)?).await?;
+    Ok(HttpResponse::Ok().json(SessionView::from(details)))
+}
