@@ -2,10 +2,13 @@
 
 pub mod agent;
 pub mod api;
+pub mod cli;
 pub mod domain;
 pub mod lifecycle;
 pub mod protocol;
 pub mod security;
 pub mod service;
 pub mod settings;
+pub mod startup;
 pub mod store;
+pub mod telemetry;

@@ -1,0 +1,486 @@
+//! The one place where the parts are put together.
+//!
+//! [`Application::build`] makes everything and binds the port; [`Application::run_until_stopped`] serves until it is
+//! told to end. Tests build the same value on port 0.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use scripted_model::ScriptedModel;
+use secrecy::ExposeSecret as _;
+
+use crate::agent::actor::ActorLimits;
+use crate::agent::home::Homes;
+use crate::agent::launch::{LaunchSettings, ModelCredential};
+use crate::agent::{AgentSettings, Agents};
+use crate::api::{self, ApiLimits, ApiState, Authenticator, ServerOptions};
+use crate::domain::{Clock, Principal, Role, SystemClock, Tenant, TenantId, TenantName};
+use crate::lifecycle::{Shutdown, Tasks};
+use crate::security::environment;
+use crate::security::keys::{KeyHash, KeyIdentity, KeyRing};
+use crate::security::workspace::{WorkspaceError, Workspaces};
+use crate::service::{HealthService, ModelAccess, ModelService, Services, SessionService, TurnService};
+use crate::settings::{self, ModelSection, Settings, StorageKind};
+use crate::store::memory::MemoryStore;
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::{Store, StoreError};
+
+/// How long open connections may take to end once nothing new is served.
+const CONNECTION_GRACE: Duration = Duration::from_secs(1);
+/// How long background tasks may take to end once everything has been told to.
+const TASK_GRACE: Duration = Duration::from_secs(10);
+/// The tenant of callers without a credential, where they are allowed, and of the platform's own key.
+const DEFAULT_TENANT: &str = "default";
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartupError {
+    /// Its address is taken, or not ours.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Its store cannot be opened.
+    #[error("the session store cannot be opened (session.storage)")]
+    Store(#[from] StoreError),
+    /// The folder for workspaces cannot be used.
+    #[error("the folder for workspaces cannot be used (user.base_dir)")]
+    Workspaces(#[from] WorkspaceError),
+    /// The folder for private homes cannot be used.
+    #[error("the folder for private homes cannot be used (agent.homes_dir)")]
+    Homes(#[source] std::io::Error),
+    /// The scripted model does not start.
+    #[error("the scripted model does not start (model.scripted)")]
+    ScriptedModel(#[from] scripted_model::StartError),
+    /// A key's setting cannot be used.
+    #[error("{setting} cannot be used: {problem}")]
+    Key {
+        /// The setting.
+        setting: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// What an earlier process left cannot be settled.
+    #[error("turns that an earlier process left unfinished cannot be settled")]
+    Settle(#[from] crate::agent::log::LogError),
+    /// The HTTP server failed.
+    #[error("the HTTP server failed")]
+    Http(#[source] std::io::Error),
+}
+
+/// A server that is bound and not yet run.
+pub struct Application {
+    server: Server,
+    address: SocketAddr,
+    agents: Agents,
+    store: Arc<dyn Store>,
+    tasks: Tasks,
+    shutdown: Shutdown,
+    drain_timeout: Duration,
+    drain: Arc<tokio::sync::watch::Sender<Option<Duration>>>,
+    /// Kept for the server's life: agents talk to it.
+    scripted_model: Option<ScriptedModel>,
+}
+
+impl std::fmt::Debug for Application {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Application")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a server is asked to end.
+#[derive(Debug, Clone)]
+pub struct Stopper {
+    shutdown: Shutdown,
+    drain: Arc<tokio::sync::watch::Sender<Option<Duration>>>,
+}
+
+impl Stopper {
+    /// Takes no new turns, and lets running ones end, for at most `drain`.
+    pub fn stop_within(&self, drain: Duration) {
+        self.drain.send_if_modified(|current| {
+            let first = current.is_none();
+            if first {
+                *current = Some(drain);
+            }
+            first
+        });
+        self.shutdown.begin();
+    }
+
+    /// Ends everything at once.
+    pub fn force(&self) {
+        self.stop_within(Duration::ZERO);
+        self.shutdown.force();
+    }
+}
+
+impl Application {
+    /// Makes all parts and binds the port. Must be called on the main runtime, which must outlive the server.
+    pub async fn build(settings: Settings) -> Result<Self, StartupError> {
+        let address = SocketAddr::new(settings.api.host, settings.api.port);
+        // Before anything is opened: a second server on the same address must not touch the first one's store.
+        let listener = TcpListener::bind(address).map_err(|source| StartupError::Bind { address, source })?;
+        let address = listener
+            .local_addr()
+            .map_err(|source| StartupError::Bind { address, source })?;
+
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let tasks = Tasks::on(tokio::runtime::Handle::current());
+        let shutdown = Shutdown::new();
+        let store = open_store(&settings).await?;
+        let workspaces = Arc::new(Workspaces::open(
+            &settings.user.base_dir,
+            settings.user.auto_create_dir,
+        )?);
+        let homes = Homes::open(&settings.agent.homes_dir).map_err(StartupError::Homes)?;
+        let scripted_model = if settings.model.scripted {
+            Some(ScriptedModel::start(scripted_model::Options::default())?)
+        } else {
+            None
+        };
+
+        let agents = Agents::new(
+            agent_settings(&settings),
+            launch_settings(&settings, scripted_model.as_ref()),
+            homes,
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            tasks.clone(),
+            shutdown.clone(),
+        );
+        let settled = agents.settle_unfinished().await?;
+        if settled > 0 {
+            tracing::warn!(
+                sessions = settled,
+                "settled turns that an earlier process left unfinished as unknown"
+            );
+        }
+        let reaper = agents.clone();
+        tasks.spawn(async move { reaper.reap().await });
+
+        let state = ApiState {
+            services: services(&settings, &store, &agents, &workspaces, &clock, &shutdown),
+            authenticator: authenticator(&settings, &*store, &clock).await?,
+            limits: api_limits(&settings),
+        };
+        let server = api::serve(state, listener, &server_options(&settings)).map_err(StartupError::Http)?;
+        Ok(Self {
+            server,
+            address,
+            agents,
+            store,
+            tasks,
+            shutdown,
+            drain_timeout: settings.api.drain_timeout,
+            drain: Arc::new(tokio::sync::watch::Sender::new(None)),
+            scripted_model,
+        })
+    }
+
+    /// The address it listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The scripted model, if answers come from it.
+    #[must_use]
+    pub fn scripted_model(&self) -> Option<&ScriptedModel> {
+        self.scripted_model.as_ref()
+    }
+
+    /// How to ask it to end.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper {
+            shutdown: self.shutdown.clone(),
+            drain: Arc::clone(&self.drain),
+        }
+    }
+
+    /// Serves until it is asked to end, then ends in order: turns, agents, connections, tasks, store.
+    pub async fn run_until_stopped(self) -> Result<(), StartupError> {
+        let handle = self.server.handle();
+        let mut serving = std::pin::pin!(self.server);
+        tokio::select! {
+            served = &mut serving => return served.map_err(StartupError::Http),
+            () = self.shutdown.begun() => {}
+        }
+        let drain = self.drain.borrow().unwrap_or(self.drain_timeout);
+        tracing::info!(
+            drain_seconds = drain.as_secs_f64(),
+            "stopping; no new turns are taken"
+        );
+        // The port stays open meanwhile: new turns are told that the server stops, and running ones are answered.
+        tokio::select! {
+            served = &mut serving => served.map_err(StartupError::Http)?,
+            () = self.agents.shut_down(drain) => {}
+        }
+        stop_listening(&handle, &self.shutdown, serving).await?;
+        if !self.tasks.wait(TASK_GRACE).await {
+            tracing::error!(tasks = self.tasks.running(), "not every task ended in time");
+        }
+        if let Some(model) = self.scripted_model {
+            model.stop();
+        }
+        self.store.close().await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Ends the HTTP server; connections may finish what they are sending.
+async fn stop_listening(
+    handle: &ServerHandle,
+    shutdown: &Shutdown,
+    serving: std::pin::Pin<&mut Server>,
+) -> Result<(), StartupError> {
+    let graceful = tokio::time::timeout(CONNECTION_GRACE, handle.stop(true));
+    let stopped = async {
+        tokio::select! {
+            stopped = graceful => stopped.is_ok(),
+            () = shutdown.forced() => false,
+        }
+    };
+    let (stopped, served) = tokio::join!(
+        async {
+            if !stopped.await {
+                handle.stop(false).await;
+            }
+        },
+        serving
+    );
+    let () = stopped;
+    served.map_err(StartupError::Http)
+}
+
+async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match settings.session.storage {
+        StorageKind::Memory => Arc::new(MemoryStore::new()),
+        StorageKind::Sqlite => Arc::new(SqliteStore::open(sqlite_options(settings)).await?),
+    })
+}
+
+fn services(
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+    agents: &Agents,
+    workspaces: &Arc<Workspaces>,
+    clock: &Arc<dyn Clock>,
+    shutdown: &Shutdown,
+) -> Services {
+    let sessions = Arc::new(SessionService::new(
+        Arc::clone(store),
+        agents.clone(),
+        Arc::clone(workspaces),
+        Arc::clone(clock),
+        settings.defaults.options(),
+        settings.session.ttl,
+    ));
+    let turns = TurnService::new(
+        Arc::clone(store),
+        agents.clone(),
+        Arc::clone(&sessions),
+        Arc::clone(clock),
+        settings.events.read_batch,
+    );
+    Services {
+        sessions,
+        turns: Arc::new(turns),
+        models: Arc::new(ModelService::new(agents.clone())),
+        health: Arc::new(HealthService::new(
+            Arc::clone(store),
+            agents.clone(),
+            shutdown.clone(),
+            model_access(&settings.model),
+        )),
+    }
+}
+
+fn model_access(model: &ModelSection) -> ModelAccess {
+    if model.scripted {
+        ModelAccess::Scripted
+    } else if credential(model).is_some() {
+        ModelAccess::Anthropic
+    } else {
+        ModelAccess::MissingCredential
+    }
+}
+
+fn credential(model: &ModelSection) -> Option<ModelCredential> {
+    let api_key = model.api_key.clone().map(ModelCredential::ApiKey);
+    let auth_token = model.auth_token.clone().map(ModelCredential::AuthToken);
+    let oauth_token = model.oauth_token.clone().map(ModelCredential::OauthToken);
+    api_key.or(auth_token).or(oauth_token)
+}
+
+fn sqlite_options(settings: &Settings) -> SqliteOptions {
+    SqliteOptions {
+        path: settings.session.sqlite_path.clone(),
+        readers: settings.session.sqlite_readers,
+        patience: settings.session.store_patience,
+    }
+}
+
+fn agent_settings(settings: &Settings) -> AgentSettings {
+    let agent = &settings.agent;
+    AgentSettings {
+        max_live: agent.max_live,
+        idle_timeout: agent.idle_timeout,
+        prewarm: agent.prewarm,
+        interrupt_grace: agent.interrupt_grace,
+        actor: ActorLimits {
+            start_timeout: agent.start_timeout,
+            stop_grace: agent.stop_grace,
+            line_limit_bytes: agent.line_limit_bytes,
+            stderr_tail_bytes: agent.stderr_tail_bytes,
+        },
+        feed_max_bytes: settings.events.feed_max_bytes,
+    }
+}
+
+fn launch_settings(settings: &Settings, scripted_model: Option<&ScriptedModel>) -> LaunchSettings {
+    let agent = &settings.agent;
+    let configured = settings.model.base_url.as_ref().map(ToString::to_string);
+    LaunchSettings {
+        cli_path: agent.cli_path.clone(),
+        environment: environment::for_agents(
+            settings::process_environment(),
+            &agent.pass_environment,
+            &agent.environment,
+        ),
+        model_base_url: scripted_model.map(ScriptedModel::base_url).or(configured),
+        credential: match scripted_model {
+            Some(_) => Some(ModelCredential::ApiKey("scripted".to_owned().into())),
+            None => credential(&settings.model),
+        },
+    }
+}
+
+fn api_limits(settings: &Settings) -> ApiLimits {
+    let limits = &settings.limits;
+    ApiLimits {
+        body_limit_bytes: settings.api.body_limit_bytes,
+        body_timeout: settings.api.body_timeout,
+        page_default: limits.page_default,
+        page_max: limits.page_max,
+        message_max_bytes: limits.message_max_bytes,
+        title_max_chars: limits.title_max_chars,
+        metadata_max_bytes: limits.metadata_max_bytes,
+        system_prompt_max_bytes: limits.system_prompt_max_bytes,
+        tool_list_max: limits.tool_list_max,
+        turn_timeout_max: limits.turn_timeout_max,
+        heartbeat: settings.events.heartbeat,
+    }
+}
+
+fn server_options(settings: &Settings) -> ServerOptions {
+    let api = &settings.api;
+    ServerOptions {
+        workers: api.workers,
+        max_connections: api.max_connections,
+        keep_alive: api.keep_alive,
+        head_timeout: api.head_timeout,
+        connection_grace: CONNECTION_GRACE,
+        cors_origins: api.cors_origins.clone(),
+        cors_credentials: api.cors_credentials,
+        trusted_proxies: api.trusted_proxies.iter().map(|network| network.0).collect(),
+    }
+}
+
+/// Who calls: whom the configured keys stand for; where none is needed, the default tenant's owner.
+async fn authenticator(
+    settings: &Settings,
+    store: &dyn Store,
+    clock: &Arc<dyn Clock>,
+) -> Result<Authenticator, StartupError> {
+    let default: TenantName = parse("auth", DEFAULT_TENANT)?;
+    let ring = key_ring(settings, &default)?;
+    let mut tenants = HashMap::new();
+    for name in ring
+        .identities()
+        .map(|identity| &identity.tenant)
+        .chain([&default])
+    {
+        let new = Tenant {
+            id: TenantId::generate(&**clock),
+            name: name.clone(),
+            created_at: clock.now(),
+        };
+        tenants.insert(name.clone(), store.ensure_tenant(&new).await?);
+    }
+    let anonymous = tenants
+        .get(&default)
+        .filter(|_| !settings.auth.is_enforced())
+        .map(|tenant| Principal {
+            tenant: tenant.id,
+            tenant_name: tenant.name.clone(),
+            role: Role::Owner,
+            user: None,
+            credential: "none".to_owned(),
+        });
+    let find = move |key: &str| {
+        let identity = ring.authenticate(key)?;
+        let tenant = tenants.get(&identity.tenant)?;
+        Some(Principal {
+            tenant: tenant.id,
+            tenant_name: tenant.name.clone(),
+            role: identity.role,
+            user: identity.user.clone(),
+            credential: identity.name.clone(),
+        })
+    };
+    Ok(Authenticator::new(Arc::new(find), anonymous))
+}
+
+fn key_ring(settings: &Settings, default: &TenantName) -> Result<KeyRing, StartupError> {
+    let mut keys = Vec::new();
+    if let Some(key) = &settings.auth.admin_key {
+        let identity = KeyIdentity {
+            name: "admin_key".to_owned(),
+            tenant: default.clone(),
+            role: Role::Admin,
+            user: None,
+        };
+        keys.push((KeyHash::of(key.expose_secret()), identity));
+    }
+    for key in &settings.auth.keys {
+        let plain = key.key.as_ref().map(|key| KeyHash::of(key.expose_secret()));
+        let hash = plain.or_else(|| KeyHash::from_hex(key.key_sha256.as_deref()?));
+        let hash = hash.ok_or_else(|| StartupError::Key {
+            setting: "auth.keys",
+            problem: format!("`{}` has neither a key nor a hash", key.name),
+        })?;
+        let identity = KeyIdentity {
+            name: key.name.clone(),
+            tenant: parse("auth.keys.tenant", &key.tenant)?,
+            role: key.role,
+            user: key
+                .user_id
+                .as_deref()
+                .map(|user| parse("auth.keys.user_id", user))
+                .transpose()?,
+        };
+        keys.push((hash, identity));
+    }
+    Ok(KeyRing::new(keys))
+}
+
+fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
+    setting: &'static str,
+    text: &str,
+) -> Result<T, StartupError> {
+    text.parse().map_err(|error: T::Err| StartupError::Key {
+        setting,
+        problem: error.to_string(),
+    })
+}
