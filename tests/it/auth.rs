@@ -1,0 +1,328 @@
+//! Who may do what: every operation with no credential, a wrong one, another tenant's, and too low a role.
+
+use std::collections::BTreeSet;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{AppBuilder, TestApp, document};
+
+/// How an operation is called, and the least role that it asks for.
+struct Case {
+    operation: &'static str,
+    method: Method,
+    path: &'static str,
+    body: Option<Value>,
+    role: &'static str,
+}
+
+/// Every operation that needs a credential. `{id}` is a session of tenant `acme`.
+fn cases() -> Vec<Case> {
+    let case = |operation, method, path, body: Option<Value>, role| Case {
+        operation,
+        method,
+        path,
+        body,
+        role,
+    };
+    let chat = || Some(json!({"session_id": "{id}", "message": "hello"}));
+    let message = || Some(json!({"message": "hello"}));
+    vec![
+        case(
+            "create_session",
+            Method::POST,
+            "/api/v1/sessions",
+            Some(json!({"user_id": "alice"})),
+            "member",
+        ),
+        case("list_sessions", Method::GET, "/api/v1/sessions", None, "reader"),
+        case(
+            "get_session",
+            Method::GET,
+            "/api/v1/sessions/{id}",
+            None,
+            "reader",
+        ),
+        case(
+            "update_session",
+            Method::PATCH,
+            "/api/v1/sessions/{id}",
+            Some(json!({"title": "t"})),
+            "member",
+        ),
+        case(
+            "resume_session",
+            Method::POST,
+            "/api/v1/sessions/{id}/resume",
+            None,
+            "member",
+        ),
+        case(
+            "list_messages",
+            Method::GET,
+            "/api/v1/sessions/{id}/messages",
+            None,
+            "reader",
+        ),
+        case("chat", Method::POST, "/api/v1/chat", chat(), "member"),
+        case(
+            "stream_chat",
+            Method::POST,
+            "/api/v1/chat/stream",
+            chat(),
+            "member",
+        ),
+        case(
+            "send_message",
+            Method::POST,
+            "/api/v1/sessions/{id}/messages",
+            message(),
+            "member",
+        ),
+        case(
+            "stream_message",
+            Method::POST,
+            "/api/v1/sessions/{id}/stream",
+            message(),
+            "member",
+        ),
+        case("list_models", Method::GET, "/api/v1/models", None, "reader"),
+        // Last: it ends the session.
+        case(
+            "delete_session",
+            Method::DELETE,
+            "/api/v1/sessions/{id}",
+            None,
+            "member",
+        ),
+    ]
+}
+
+fn filled(case: &Case, id: &str) -> (String, Option<Value>) {
+    let body = case
+        .body
+        .as_ref()
+        .map(|body| serde_json::from_str(&body.to_string().replace("{id}", id)).unwrap());
+    (case.path.replace("{id}", id), body)
+}
+
+fn app() -> TestApp {
+    AppBuilder::fake()
+        .with_keys(&[
+            ("acme-member", "member", "acme", None),
+            ("acme-reader", "reader", "acme", None),
+            ("acme-alice", "member", "acme", Some("alice")),
+            ("acme-bob", "member", "acme", Some("bob")),
+            ("rival-owner", "owner", "rival", None),
+        ])
+        .start()
+}
+
+#[test]
+fn every_operation_is_either_open_on_purpose_or_has_a_case_here() {
+    let open = BTreeSet::from([
+        "get_health",
+        "get_liveness",
+        "get_readiness",
+        "get_root",
+        "get_openapi",
+    ]);
+    let covered: BTreeSet<_> = cases().iter().map(|case| case.operation).collect();
+    for (path, item) in document()["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values() {
+            let id = operation["operationId"].as_str().unwrap();
+            let is_open = operation["security"] == json!([{}]);
+            assert_eq!(is_open, open.contains(id), "{path}: {id}");
+            assert!(is_open || covered.contains(id), "{path}: {id} has no case");
+            assert!(is_open || path.starts_with("/api/v1/"), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_known_key_nothing_is_done() {
+    let app = app();
+    let id = app.client_with("acme-member").session("alice").await;
+    for case in cases() {
+        let (path, body) = filled(&case, &id);
+        let refused = app
+            .client()
+            .send(case.method.clone(), &path, body.as_ref())
+            .await
+            .problem(401, "unauthenticated");
+        assert!(
+            refused.header("www-authenticate").starts_with("Bearer"),
+            "{}",
+            case.operation
+        );
+        let wrong = app
+            .client_with("nobody")
+            .send(case.method, &path, body.as_ref())
+            .await;
+        wrong.problem(401, "unauthenticated");
+    }
+    let messages = app
+        .client_with("acme-member")
+        .get(&format!("/api/v1/sessions/{id}/messages"))
+        .await
+        .expect(200);
+    assert_eq!(messages.body["data"], json!([]));
+}
+
+#[tokio::test]
+async fn another_tenants_session_answers_like_one_that_nobody_has() {
+    let app = app();
+    let id = app.client_with("acme-member").session("alice").await;
+    let unknown = format!("ses_{}", "0".repeat(32));
+    let rival = app.client_with("rival-owner");
+    let mut seen = 0;
+    for case in cases() {
+        if !case.path.contains("{id}")
+            && !case
+                .body
+                .as_ref()
+                .is_some_and(|body| body.to_string().contains("{id}"))
+        {
+            continue;
+        }
+        seen += 1;
+        let mut answers = Vec::new();
+        for id in [&id, &unknown, "not-an-id"] {
+            let (path, body) = filled(&case, id);
+            let mut answer = rival
+                .send(case.method.clone(), &path, body.as_ref())
+                .await
+                .problem(404, "session_not_found")
+                .body;
+            answer["request_id"].take();
+            answers.push(answer);
+        }
+        assert!(
+            answers.iter().all(|answer| *answer == answers[0]),
+            "{}: {answers:?}",
+            case.operation
+        );
+    }
+    assert_eq!(seen, 9, "every operation on a session");
+    assert_eq!(
+        rival.get("/api/v1/sessions?status=all").await.expect(200).body["data"],
+        json!([])
+    );
+    let session = app
+        .client_with("acme-member")
+        .get(&format!("/api/v1/sessions/{id}"))
+        .await
+        .expect(200)
+        .body;
+    assert_eq!(
+        (session["status"].as_str(), session["message_count"].as_u64()),
+        (Some("active"), Some(0))
+    );
+}
+
+#[tokio::test]
+async fn too_low_a_role_is_refused_before_anything_is_read() {
+    let app = app();
+    let id = app.client_with("acme-member").session("alice").await;
+    let reader = app.client_with("acme-reader");
+    for case in cases() {
+        let (path, body) = filled(&case, &id);
+        if case.role == "reader" {
+            reader.send(case.method, &path, body.as_ref()).await.expect(200);
+        } else {
+            reader
+                .send(case.method.clone(), &path, body.as_ref())
+                .await
+                .problem(403, "forbidden");
+            let nonsense = json!({"nonsense": true});
+            reader
+                .send(case.method, &path, Some(&nonsense))
+                .await
+                .problem(403, "forbidden");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_one_user_sees_no_other_users_sessions() {
+    let app = app();
+    let id = app.client_with("acme-alice").session("alice").await;
+    let bob = app.client_with("acme-bob");
+    bob.post("/api/v1/sessions", &json!({"user_id": "alice"}))
+        .await
+        .problem(403, "forbidden");
+    for case in cases() {
+        let (path, body) = filled(&case, &id);
+        if path.contains(&id) || body.as_ref().is_some_and(|body| body.to_string().contains(&id)) {
+            bob.send(case.method, &path, body.as_ref())
+                .await
+                .problem(404, "session_not_found");
+        }
+    }
+    bob.session("bob").await;
+    for query in ["", "?user_id=alice"] {
+        let listed = bob
+            .get(&format!("/api/v1/sessions{query}"))
+            .await
+            .expect(200)
+            .body;
+        assert!(!listed.to_string().contains(&id), "{listed}");
+    }
+    app.client_with("acme-alice")
+        .get(&format!("/api/v1/sessions/{id}"))
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
+async fn tenants_users_have_folders_of_their_own() {
+    let app = app();
+    app.client_with("acme-member").session("alice").await;
+    app.client_with("rival-owner").session("alice").await;
+    for tenant in ["acme", "rival"] {
+        assert!(
+            app.folder
+                .path()
+                .join("workspaces")
+                .join(tenant)
+                .join("alice")
+                .is_dir(),
+            "{tenant}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn either_header_is_taken_and_two_different_keys_are_not() {
+    let app = app();
+    let request = |bearer: Option<&str>, own: Option<&str>| {
+        let mut request = app.client().request(Method::GET, "/api/v1/sessions");
+        if let Some(name) = bearer {
+            request = request.bearer_auth(crate::support::key(name));
+        }
+        if let Some(name) = own {
+            request = request.header("x-api-key", crate::support::key(name));
+        }
+        async { crate::support::read(request.send().await.unwrap()).await }
+    };
+    request(None, Some("acme-member")).await.expect(200);
+    request(Some("acme-member"), Some("acme-member"))
+        .await
+        .expect(200);
+    request(Some("acme-member"), Some("rival-owner"))
+        .await
+        .problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn what_needs_no_credential_is_open_and_tells_no_secrets() {
+    let app = app();
+    for path in ["/", "/health", "/health/live", "/health/ready", "/openapi.json"] {
+        let answer = app.client().get(path).await.expect(200);
+        assert!(!answer.body.to_string().contains("key-for-tests"), "{path}");
+    }
+    app.client().get("/docs").await.expect(302);
+    let page = app.client().request(Method::GET, "/docs/").send().await.unwrap();
+    assert_eq!(page.status(), 200);
+    assert!(page.text().await.unwrap().contains("swagger"));
+}

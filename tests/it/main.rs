@@ -1,0 +1,22 @@
+//! Paddock as its users meet it: over HTTP, on a free port, with the real CLI on the scripted model. `fake-claude`
+//! stands in for the CLI where a fault is wanted that the real one does not have.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "test code may panic, reads its own environment and starts processes"
+)]
+
+mod architecture;
+mod auth;
+mod faults;
+mod input;
+mod lifecycle;
+mod openapi;
+mod sessions;
+mod support;
+mod turns;
+mod unused;

@@ -1,0 +1,215 @@
+//! A server to be tested, and clients that hold every answer against the OpenAPI document.
+
+mod client;
+mod contract;
+mod sse;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use paddock::settings::{KeySettings, Settings, StorageKind};
+use paddock::startup::{Application, Stopper};
+use serde_json::Value;
+
+pub(crate) use client::{Answer, Client, read};
+pub(crate) use contract::document;
+pub(crate) use sse::{Frame, Stream, joined};
+
+/// Longer than anything a test waits for takes on a loaded machine.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A server that is not started yet.
+pub(crate) struct AppBuilder {
+    settings: Settings,
+    folder: Arc<tempfile::TempDir>,
+}
+
+/// A running server. Dropping it ends it, and fails if it left a process behind.
+pub(crate) struct TestApp {
+    pub(crate) address: SocketAddr,
+    pub(crate) folder: Arc<tempfile::TempDir>,
+    pub(crate) stopper: Stopper,
+    pub(crate) model_url: Option<String>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The real CLI's path.
+pub(crate) fn real_cli() -> PathBuf {
+    std::env::var_os("PADDOCK_CLI_PATH")
+        .expect(
+            "set PADDOCK_CLI_PATH to the CLI's binary (`make test` does; `scripts/install-cli.sh` prints it)",
+        )
+        .into()
+}
+
+impl AppBuilder {
+    /// With the real CLI on the scripted model.
+    pub(crate) fn real() -> Self {
+        let mut builder = Self::fake();
+        builder.settings.agent.cli_path = real_cli();
+        builder
+    }
+
+    /// With the stand-in for the CLI.
+    pub(crate) fn fake() -> Self {
+        let folder = Arc::new(tempfile::Builder::new().prefix("paddock-it-").tempdir().unwrap());
+        let mut settings = Settings::default();
+        settings.api.port = 0;
+        settings.api.workers = 1;
+        settings.user.base_dir = folder.path().join("workspaces");
+        settings.session.sqlite_path = folder.path().join("paddock.db");
+        settings.agent.homes_dir = folder.path().join("homes");
+        settings.agent.cli_path = env!("CARGO_BIN_EXE_fake-claude").into();
+        settings.agent.stop_grace = Duration::from_millis(500);
+        settings.model.scripted = true;
+        Self { settings, folder }
+    }
+
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    /// In the folder of another one, which has ended: as after a restart.
+    pub(crate) fn in_folder_of(mut self, folder: &Arc<tempfile::TempDir>) -> Self {
+        self.folder = Arc::clone(folder);
+        self.settings.user.base_dir = folder.path().join("workspaces");
+        self.settings.session.sqlite_path = folder.path().join("paddock.db");
+        self.settings.agent.homes_dir = folder.path().join("homes");
+        self
+    }
+
+    pub(crate) fn in_memory(self) -> Self {
+        self.with(|settings| settings.session.storage = StorageKind::Memory)
+    }
+
+    /// With these keys: name (also the key, padded), role, tenant, user.
+    pub(crate) fn with_keys(self, keys: &[(&str, &str, &str, Option<&str>)]) -> Self {
+        let keys = keys
+            .iter()
+            .map(|(name, role, tenant, user)| KeySettings {
+                name: (*name).to_owned(),
+                key: Some(key(name).into()),
+                key_sha256: None,
+                tenant: (*tenant).to_owned(),
+                role: role.parse().unwrap(),
+                user_id: user.map(ToOwned::to_owned),
+            })
+            .collect();
+        self.with(|settings| settings.auth.keys = keys)
+    }
+
+    pub(crate) fn start(self) -> TestApp {
+        assert_eq!(self.settings.problems(), [] as [&str; 0]);
+        let (started, is_started) = mpsc::channel();
+        let settings = self.settings;
+        // A runtime of its own, as a process has.
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let application = Application::build(settings).await.unwrap();
+                let model_url = application
+                    .scripted_model()
+                    .map(scripted_model::ScriptedModel::base_url);
+                started
+                    .send((application.address(), application.stopper(), model_url))
+                    .unwrap();
+                application.run_until_stopped().await.unwrap();
+            });
+        });
+        let (address, stopper, model_url) = is_started.recv_timeout(PATIENCE).expect("the server starts");
+        TestApp {
+            address,
+            folder: self.folder,
+            stopper,
+            model_url,
+            thread: Some(thread),
+        }
+    }
+}
+
+/// The key that goes by this name in tests.
+pub(crate) fn key(name: &str) -> String {
+    format!("{name}-key-for-tests-only")
+}
+
+impl TestApp {
+    /// A client without a credential.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.address, None)
+    }
+
+    /// A client with the key of this name.
+    pub(crate) fn client_with(&self, name: &str) -> Client {
+        Client::new(self.address, Some(key(name)))
+    }
+
+    pub(crate) fn workspace(&self, user: &str) -> PathBuf {
+        self.folder.path().join("workspaces/default").join(user)
+    }
+
+    /// What the model was asked, oldest first.
+    pub(crate) async fn model_requests(&self) -> Vec<Value> {
+        let url = format!("{}/_scripted/requests", self.model_url.as_ref().unwrap());
+        reqwest::get(url).await.unwrap().json().await.unwrap()
+    }
+
+    /// Ends it in order, and waits for its end.
+    pub(crate) fn stop(mut self) -> Arc<tempfile::TempDir> {
+        self.end();
+        Arc::clone(&self.folder)
+    }
+
+    fn end(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.stopper.stop_within(Duration::ZERO);
+            let ended = thread.join();
+            if !std::thread::panicking() {
+                ended.expect("the server ends in order");
+                let left = processes_of(self.folder.path());
+                assert!(left.is_empty(), "the server left processes behind: {left:?}");
+            }
+        }
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The processes whose environment names the folder: the agents of a server in it, and what they started.
+pub(crate) fn processes_of(folder: &Path) -> Vec<i32> {
+    let name = folder.to_str().unwrap().as_bytes();
+    let own = i32::try_from(std::process::id()).unwrap();
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| *pid != own)
+        .filter(|pid| {
+            std::fs::read(format!("/proc/{pid}/environ"))
+                .is_ok_and(|environment| environment.windows(name.len()).any(|window| window == name))
+        })
+        .collect()
+}
+
+/// Waits until `state` is so.
+pub(crate) async fn until<T>(what: &str, mut state: impl AsyncFnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(reached) = state().await {
+            return reached;
+        }
+        assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
