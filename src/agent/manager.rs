@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::time::Instant;
 
 use super::actor::{self, ActorLimits, AgentCounters};
@@ -65,6 +65,8 @@ pub enum TurnRefused {
 pub(super) enum NoAgent {
     #[error("all agents are in use")]
     Exhausted,
+    #[error("the server is stopping")]
+    Closed,
     #[error("the CLI cannot be started: {0}")]
     Unavailable(#[from] StartError),
     #[error("the session's private home cannot be made")]
@@ -79,6 +81,7 @@ impl NoAgent {
     pub(super) fn to_turn_error(&self) -> TurnError {
         let code = match self {
             Self::Exhausted => TurnErrorCode::AgentsExhausted,
+            Self::Closed => TurnErrorCode::ServerShutdown,
             Self::Unavailable(_) => TurnErrorCode::AgentUnavailable,
             Self::Home(_) | Self::StartFailed(_) => TurnErrorCode::AgentStartFailed,
             Self::ConversationLost => TurnErrorCode::ConversationLost,
@@ -288,6 +291,9 @@ impl Agents {
             _ = tokio::time::timeout(drain, all_idle) => {}
             () = self.shared.shutdown.forced() => {}
         }
+        // From here on no agent is started; those that are being started are waited for below.
+        self.shared.permits.close();
+        let runtimes: Vec<_> = self.shared.lock_runtimes().values().cloned().collect();
         for runtime in &runtimes {
             runtime.stop_turn(TurnErrorCode::ServerShutdown);
         }
@@ -436,8 +442,10 @@ impl Shared {
 
     /// A place in the pool, made free if need be by ending the agent that has been idle longest.
     async fn permit(&self, wanted_by: &SessionRuntime) -> Result<OwnedSemaphorePermit, NoAgent> {
-        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-            return Ok(permit);
+        match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(permit) => return Ok(permit),
+            Err(TryAcquireError::Closed) => return Err(NoAgent::Closed),
+            Err(TryAcquireError::NoPermits) => {}
         }
         let idle = self.take_longest_idle(wanted_by).ok_or(NoAgent::Exhausted)?;
         idle.agent.stop().await;

@@ -334,30 +334,53 @@ fn a_reader_that_has_gone_is_no_error() {
     assert!(child.wait().unwrap().success());
 }
 
-#[tokio::test]
-async fn a_full_disk_refuses_new_turns_by_name_and_is_forgotten_when_there_is_room() {
-    // A file system of its own, small enough to fill: in a mount namespace, which needs no privileges.
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("small")).unwrap();
-    let script = format!(
-        "mount -t tmpfs -o size=2m none small && exec {} serve",
-        env!("CARGO_BIN_EXE_paddock")
-    );
-    let mut command = paddock(folder.path());
-    let environment: Vec<_> = command
+/// `paddock serve` in a mount namespace of its own, which needs no privileges, after these shell commands.
+fn contained(folder: &Path, before: &str) -> Command {
+    let environment: Vec<_> = paddock(folder)
         .get_envs()
-        .map(|(name, value)| (name.to_owned(), value.unwrap().to_owned()))
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
         .collect();
-    let mut contained = Command::new("unshare");
-    contained
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
-        .current_dir(folder.path())
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
+        .arg(format!(
+            "{before} && exec {} serve",
+            env!("CARGO_BIN_EXE_paddock")
+        ))
+        .current_dir(folder)
         .env_clear()
         .envs(environment)
         .env("PADDOCK__SESSION__SQLITE_PATH", "small/paddock.db")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    command = contained;
+    command
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_written_refuses_the_start_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("small")).unwrap();
+    let served = Served::of(contained(folder.path(), "true"), folder);
+    served.client().session("alice").await;
+    served.signal(Signal::INT);
+    let (_, _, folder) = served.ended();
+    let read_only = "mount --bind small small && mount -o remount,bind,ro small";
+    let output = contained(folder.path(), read_only).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    let last = told.lines().last().unwrap();
+    assert!(
+        last.contains("session.storage") && last.contains("read-only"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_new_turns_by_name_and_is_forgotten_when_there_is_room() {
+    // A file system of its own, small enough to fill.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("small")).unwrap();
+    let command = contained(folder.path(), "mount -t tmpfs -o size=2m none small");
     let served = Served::of(command, folder);
     let client = served.client();
     let id = client.session("alice").await;

@@ -124,9 +124,12 @@ fn make_private(options: &SqliteOptions) -> Result<()> {
         .mode(0o600)
         .open(&options.path)
     {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(io(error)),
-        _ => Ok(()),
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(io(error)),
+        _ => {}
     }
+    // Asked here, since SQLite only says that it cannot open what it cannot write.
+    rustix::fs::access(&options.path, rustix::fs::Access::WRITE_OK)
+        .map_err(|errno| StoreError::ReadOnly(Box::new(errno)))
 }
 
 fn explain_migration(error: MigrateError) -> StoreError {
