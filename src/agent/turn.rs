@@ -167,13 +167,11 @@ impl TurnRun {
     async fn follow(&mut self, agent: Agent, mut messages: TurnMessages) -> Ending {
         let mut stopping: Option<(TurnErrorCode, Instant)> = None;
         loop {
-            let grace = stopping.map(|(_, until)| until);
             let reason = tokio::select! {
                 biased;
                 reason = stopped(self.place.stop.clone(), self.deadline), if stopping.is_none() => reason,
-                () = until(grace), if grace.is_some() => {
+                reason = out_of_grace(stopping), if stopping.is_some() => {
                     self.end_agent(&agent, true).await;
-                    let reason = stopping.map_or(TurnErrorCode::AgentUnresponsive, |(reason, _)| reason);
                     return Ending::Broken(broken(reason));
                 }
                 message = messages.recv() => match message {
@@ -367,13 +365,25 @@ async fn stopped(
     let told = async {
         let told = stop.wait_for(Option::is_some).await.map(|reason| *reason);
         match told {
-            Ok(reason) => reason.unwrap_or(TurnErrorCode::TurnInterrupted),
-            Err(_nobody_left) => std::future::pending().await,
+            Ok(Some(reason)) => reason,
+            // Nobody is left who could stop it.
+            _ => std::future::pending().await,
         }
     };
     tokio::select! {
         reason = told => reason,
         () = until(deadline), if deadline.is_some() => TurnErrorCode::TurnTimeout,
+    }
+}
+
+/// Ends when a turn that was told to end has had its time: with the reason for which it was told to.
+async fn out_of_grace(stopping: Option<(TurnErrorCode, Instant)>) -> TurnErrorCode {
+    match stopping {
+        Some((reason, until)) => {
+            tokio::time::sleep_until(until).await;
+            reason
+        }
+        None => std::future::pending().await,
     }
 }
 
@@ -403,7 +413,6 @@ fn crashed(end: &AgentEnd) -> TurnError {
 fn broken(code: TurnErrorCode) -> TurnError {
     let message = match code {
         TurnErrorCode::TurnTimeout => "the turn reached the time limit that was asked for",
-        TurnErrorCode::TurnInterrupted => "the turn was interrupted",
         TurnErrorCode::ServerShutdown => "the server stopped before the turn ended",
         TurnErrorCode::SessionClosed => "the session was closed before the turn ended",
         TurnErrorCode::StoreUnavailable => "the store did not take the turn's events",

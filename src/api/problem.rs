@@ -65,8 +65,6 @@ pub enum ProblemCode {
     AgentStartFailed,
     /// The CLI ended in the middle of the turn.
     AgentCrashed,
-    /// The CLI did not end the turn when it was told to, and was killed.
-    AgentUnresponsive,
     /// All agents are in use.
     AgentsExhausted,
     /// The CLI no longer has the conversation.
@@ -77,8 +75,6 @@ pub enum ProblemCode {
     TurnFailed,
     /// The turn reached the time limit that was asked for.
     TurnTimeout,
-    /// The turn was interrupted.
-    TurnInterrupted,
     /// The server ended while the turn ran: some of its tools may have run.
     TurnUnknown,
     /// The server stops; another instance, or this one later, takes the request.
@@ -107,18 +103,15 @@ impl ProblemCode {
             Self::SessionBusy
             | Self::WorkspaceMissing
             | Self::WorkspaceNotAFolder
-            | Self::ConversationLost
-            | Self::TurnInterrupted => StatusCode::CONFLICT,
+            | Self::ConversationLost => StatusCode::CONFLICT,
             Self::SessionClosed | Self::SessionExpired => StatusCode::GONE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::ValidationFailed | Self::InvalidQuery => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TurnUnknown | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::AgentStartFailed
-            | Self::AgentCrashed
-            | Self::AgentUnresponsive
-            | Self::ModelError
-            | Self::TurnFailed => StatusCode::BAD_GATEWAY,
+            Self::AgentStartFailed | Self::AgentCrashed | Self::ModelError | Self::TurnFailed => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::WorkspaceUnavailable
             | Self::AgentUnavailable
             | Self::AgentsExhausted
@@ -156,13 +149,11 @@ impl ProblemCode {
             Self::AgentUnavailable => "The CLI cannot be started",
             Self::AgentStartFailed => "The CLI did not get ready",
             Self::AgentCrashed => "The CLI ended in the middle of the turn",
-            Self::AgentUnresponsive => "The CLI did not end the turn",
             Self::AgentsExhausted => "All agents are in use",
             Self::ConversationLost => "The CLI no longer has the conversation",
             Self::ModelError => "The model's API answered with an error",
             Self::TurnFailed => "The CLI ended the turn with an error",
             Self::TurnTimeout => "The turn reached its time limit",
-            Self::TurnInterrupted => "The turn was interrupted",
             Self::TurnUnknown => "What became of the turn is not known",
             Self::ShuttingDown => "The server is stopping",
             Self::StoreUnavailable => "The store does not answer",
@@ -179,18 +170,15 @@ impl From<TurnErrorCode> for ProblemCode {
             TurnErrorCode::AgentUnavailable => Self::AgentUnavailable,
             TurnErrorCode::AgentStartFailed => Self::AgentStartFailed,
             TurnErrorCode::AgentCrashed => Self::AgentCrashed,
-            TurnErrorCode::AgentUnresponsive => Self::AgentUnresponsive,
             TurnErrorCode::AgentsExhausted => Self::AgentsExhausted,
             TurnErrorCode::ConversationLost => Self::ConversationLost,
             TurnErrorCode::ModelError => Self::ModelError,
             TurnErrorCode::TurnFailed => Self::TurnFailed,
             TurnErrorCode::TurnTimeout => Self::TurnTimeout,
-            TurnErrorCode::TurnInterrupted => Self::TurnInterrupted,
             TurnErrorCode::ServerShutdown => Self::ShuttingDown,
             TurnErrorCode::SessionClosed => Self::SessionClosed,
             TurnErrorCode::TurnUnknown => Self::TurnUnknown,
             TurnErrorCode::StoreUnavailable => Self::StoreUnavailable,
-            TurnErrorCode::WorkspaceUnavailable => Self::WorkspaceUnavailable,
         }
     }
 }

@@ -41,12 +41,10 @@ const AGENT: &[Code] = &[
 const TURN_START: &[Code] = &[Code::SessionBusy, Code::ShuttingDown];
 const TURN_END: &[Code] = &[
     Code::AgentCrashed,
-    Code::AgentUnresponsive,
     Code::ConversationLost,
     Code::ModelError,
     Code::TurnFailed,
     Code::TurnTimeout,
-    Code::TurnInterrupted,
     Code::TurnUnknown,
 ];
 

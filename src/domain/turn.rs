@@ -117,8 +117,6 @@ pub enum TurnErrorCode {
     AgentStartFailed,
     /// The CLI ended in the middle of the turn.
     AgentCrashed,
-    /// The CLI did not end the turn when it was told to, and was killed.
-    AgentUnresponsive,
     /// All agents are in use.
     AgentsExhausted,
     /// The CLI no longer has the conversation.
@@ -129,8 +127,6 @@ pub enum TurnErrorCode {
     TurnFailed,
     /// The time limit that the client asked for was reached.
     TurnTimeout,
-    /// Somebody interrupted it.
-    TurnInterrupted,
     /// The server was told to stop and the drain limit was reached.
     ServerShutdown,
     /// The session was closed while it ran.
@@ -139,8 +135,6 @@ pub enum TurnErrorCode {
     TurnUnknown,
     /// The store did not take the turn's events.
     StoreUnavailable,
-    /// The workspace is gone, or no longer a folder inside the user's tree.
-    WorkspaceUnavailable,
 }
 
 impl TurnErrorCode {
@@ -149,7 +143,7 @@ impl TurnErrorCode {
     pub const fn status(self) -> TurnStatus {
         match self {
             Self::TurnTimeout => TurnStatus::TimedOut,
-            Self::TurnInterrupted | Self::ServerShutdown | Self::SessionClosed => TurnStatus::Interrupted,
+            Self::ServerShutdown | Self::SessionClosed => TurnStatus::Interrupted,
             Self::TurnUnknown => TurnStatus::Unknown,
             _ => TurnStatus::Failed,
         }

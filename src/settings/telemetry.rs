@@ -25,7 +25,7 @@ pub enum LogFormat {
 impl Default for TelemetrySection {
     fn default() -> Self {
         Self {
-            log_filter: "info".to_owned(),
+            log_filter: "info,actix_server=warn".to_owned(),
             log_format: LogFormat::Pretty,
         }
     }

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -79,7 +80,7 @@ async fn silence_in_a_stream_is_filled_with_signs_of_life() {
 /// The server as a process of its own.
 struct Served {
     child: Child,
-    folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
     address: std::net::SocketAddr,
     welcome: String,
 }
@@ -99,13 +100,15 @@ fn paddock(folder: &Path) -> Command {
 }
 
 impl Served {
-    fn start(folder: tempfile::TempDir) -> Self {
+    fn start(folder: impl Into<Arc<tempfile::TempDir>>) -> Self {
+        let folder = folder.into();
         let mut command = paddock(folder.path());
         command.arg("serve");
         Self::of(command, folder)
     }
 
-    fn of(mut command: Command, folder: tempfile::TempDir) -> Self {
+    fn of(mut command: Command, folder: impl Into<Arc<tempfile::TempDir>>) -> Self {
+        let folder = folder.into();
         let mut child = command.spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();
         // Read on, so that a full pipe never holds the server back.
@@ -142,11 +145,11 @@ impl Served {
     }
 
     /// Its exit code, once it has ended, and how long that took.
-    fn ended(mut self) -> (Option<i32>, Duration, tempfile::TempDir) {
+    fn ended(mut self) -> (Option<i32>, Duration, Arc<tempfile::TempDir>) {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return (status.code(), started.elapsed(), self.folder);
+                return (status.code(), started.elapsed(), Arc::clone(&self.folder));
             }
             assert!(started.elapsed() < PATIENCE, "the server does not end");
             std::thread::sleep(Duration::from_millis(5));
@@ -264,6 +267,14 @@ async fn a_turn_that_the_server_did_not_survive_is_unknown_and_not_run_again() {
     assert_eq!(last, [(1,), (1,), (1,)], "each turn ends once");
     served.signal(Signal::INT);
     served.ended();
+}
+
+impl Drop for Served {
+    /// A test that failed leaves no server behind either. One that has ended takes no more signals.
+    fn drop(&mut self) {
+        let _has_ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
 }
 
 fn refused(change: impl FnOnce(&mut Command)) -> String {

@@ -360,7 +360,7 @@ async fn an_answer_that_broke_off_is_taken_back_and_its_deltas_joined_are_the_te
     let client = app.client();
     let id = client.session("alice").await;
     let events = client
-        .stream(&id, "One part.\n% drop times 1\n% say And whole.")
+        .stream(&id, "One part.\n% wait 500ms\n% drop times 1\n% say And whole.")
         .await
         .rest()
         .await;

@@ -59,6 +59,9 @@ impl AppBuilder {
         let mut settings = Settings::default();
         settings.api.port = 0;
         settings.api.workers = 1;
+        // A loaded machine is slow; what is not tested here must not end a test.
+        settings.api.head_timeout = PATIENCE;
+        settings.api.body_timeout = PATIENCE;
         settings.user.base_dir = folder.path().join("workspaces");
         settings.session.sqlite_path = folder.path().join("paddock.db");
         settings.agent.homes_dir = folder.path().join("homes");
