@@ -354,12 +354,8 @@ async fn busy_agents_never_make_room() {
         .start();
     let client = app.client();
     let (one, two) = (client.session("a").await, client.session("b").await);
-    let mut stream = client.stream(&one, "never-end").await;
-    stream.until("turn_started").await;
-    until("the agent is at it", async || {
-        (client.get("/health").await.expect(200).body["live_agents"] == 1).then_some(())
-    })
-    .await;
+    let mut stream = client.stream(&one, "words 1000 every 50ms").await;
+    stream.until("text_delta").await;
     let refused = client.ask(&two, "hello").await.problem(503, "agents_exhausted");
     assert!(!refused.header("retry-after").is_empty());
     client
