@@ -19,6 +19,10 @@ use validator::{ValidateArgs, ValidationErrors, ValidationErrorsKind};
 use super::ApiLimits;
 use super::problem::{FieldError, Problem, ProblemCode};
 
+/// The most wrong fields that are told at once. Each is found by reading the request again, so this also bounds the
+/// work that one body can ask for.
+const FIELD_ERRORS_MAX: usize = 50;
+
 /// A type that requests are read into.
 pub trait CheckRequest: DeserializeOwned + for<'a> ValidateArgs<'a, Args = &'a ApiLimits> {
     /// What is wrong with the values of requests inside this one, which `validator` does not hand the limits to.
@@ -162,10 +166,13 @@ fn read<T: CheckRequest>(mut value: Value, limits: &ApiLimits, code: ProblemCode
             Err(error) => {
                 let field = error.path().to_string();
                 let message = error.into_inner().to_string();
-                let shape_error = describe(&field, &message);
-                // A wrong entry of a list takes the whole list out.
-                let taken_out = take_out(&mut value, &shape_error.field);
+                let (shape_error, taken_out) = describe(&mut value, &field, &message);
                 errors.push(shape_error);
+                if errors.len() == FIELD_ERRORS_MAX {
+                    let words = "more fields may be wrong; these are as many as are told at once";
+                    errors.push(FieldError::new("", "too_many", words));
+                    return Err(Problem::fields(code, errors));
+                }
                 if !taken_out {
                     return Err(Problem::fields(code, errors));
                 }
@@ -177,7 +184,7 @@ fn read<T: CheckRequest>(mut value: Value, limits: &ApiLimits, code: ProblemCode
         let told = errors
             .iter()
             .take(shape_errors)
-            .any(|other| other.field.starts_with(&error.field));
+            .any(|other| other.code == "wrong_type" && lies_within(&other.field, &error.field));
         if !told {
             errors.push(error);
         }
@@ -189,21 +196,40 @@ fn read<T: CheckRequest>(mut value: Value, limits: &ApiLimits, code: ProblemCode
     }
 }
 
-/// What `serde` says of a field, in our words.
-fn describe(path: &str, message: &str) -> FieldError {
-    if let Some(rest) = message.strip_prefix("unknown field `") {
-        let (name, _) = rest.split_once('`').unwrap_or((rest, ""));
-        let parent = path
-            .strip_suffix(name)
-            .map_or(path, |parent| parent.trim_end_matches('.'));
-        let field = if parent.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{parent}.{name}")
-        };
-        return FieldError::new(field, "unknown", "is not a field of this request");
-    }
-    FieldError::new(path, "wrong_type", message)
+/// Whether a path is the field's, or of something in it.
+fn lies_within(path: &str, field: &str) -> bool {
+    path.strip_prefix(field)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// What `serde` says of a field, in our words; and whether the field could be taken out.
+fn describe(value: &mut Value, path: &str, message: &str) -> (FieldError, bool) {
+    let Some(rest) = message.strip_prefix("unknown field `") else {
+        // A wrong entry of a list takes the whole list out.
+        return (
+            FieldError::new(path, "wrong_type", message),
+            take_out(value, path),
+        );
+    };
+    // The name is the client's: it may hold any character.
+    let name = rest.rsplit_once("`, expected").map_or(rest, |(name, _)| name);
+    let parent = path.strip_suffix(name).unwrap_or(path).trim_end_matches('.');
+    let fields = parent
+        .split('.')
+        .filter(|part| !part.is_empty())
+        .try_fold(value, |at, part| at.get_mut(part));
+    let taken_out = fields
+        .and_then(Value::as_object_mut)
+        .is_some_and(|fields| fields.remove(name).is_some());
+    let field = if parent.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{parent}.{name}")
+    };
+    (
+        FieldError::new(field, "unknown", "is not a field of this request"),
+        taken_out,
+    )
 }
 
 /// Takes the field at `path` out; false when there is none.

@@ -59,6 +59,44 @@ async fn all_wrong_fields_are_told_at_once() {
 }
 
 #[tokio::test]
+async fn a_body_of_nothing_but_unknown_fields_is_told_of_a_bounded_number() {
+    let app = app();
+    let mut body = serde_json::Map::new();
+    for number in 0..20_000 {
+        body.insert(format!("z{number}"), json!(0));
+    }
+    let answer = app
+        .client()
+        .post("/api/v1/sessions", &Value::Object(body))
+        .await
+        .problem(422, "validation_failed");
+    let told = wrong_fields(&answer.body);
+    assert_eq!(told.len(), 51);
+    assert!(told.contains(&(String::new(), "too_many".to_owned())));
+}
+
+#[tokio::test]
+async fn an_unknown_field_of_any_name_hides_no_other_error() {
+    let app = app();
+    for name in ["user_id2", "user_id.x", "user_id[0]", "a`, expected `b", "", "."] {
+        let answer = app
+            .client()
+            .post("/api/v1/sessions", &json!({name: 1}))
+            .await
+            .problem(422, "validation_failed");
+        let told = wrong_fields(&answer.body);
+        assert!(
+            told.contains(&("user_id".to_owned(), "missing".to_owned())),
+            "{name:?} hides it: {told:?}"
+        );
+        assert!(
+            told.contains(&(name.to_owned(), "unknown".to_owned())),
+            "{name:?}: {told:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn names_that_would_climb_or_hide_are_refused() {
     let app = app();
     let client = app.client();
