@@ -18,6 +18,15 @@ test: cli test-tools fmt-check lint doc ## Install what is needed and run every 
 	cargo test --workspace --locked --doc; \
 	cargo test --workspace --locked --all-targets
 
+.PHONY: soak
+soak: cli test-tools ## Run the longest tests: a thousand rounds of the plug pulled
+	export PADDOCK_CLI_PATH="$$(scripts/install-cli.sh)" PADDOCK_CRASH_ROUNDS=1000; \
+	cargo test --locked --test it crash:: -- --nocapture
+
+.PHONY: bench
+bench: test-tools ## Measure; the figures and how to read them are in benches/README.md
+	cargo bench --locked
+
 .PHONY: cli
 cli: ## Install the pinned Claude Code CLI into tools/claude-cli
 	@scripts/install-cli.sh >/dev/null

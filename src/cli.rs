@@ -1,14 +1,18 @@
-//! The command line: `paddock serve | config | openapi`.
+//! The command line: `paddock serve | migrate | export | import | config | openapi`.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use crate::settings::{LoadOptions, LogFormat as SettingsLogFormat, Settings};
-use crate::startup::{Application, Stopper};
+use crate::settings::{LoadOptions, LogFormat as SettingsLogFormat, Settings, StorageKind};
+use crate::startup::{Application, Stopper, stores};
+use crate::store::sql::migrate::PendingMigration;
+use crate::store::{Store, archive};
 use crate::telemetry::{self, LogFormat};
 
 /// The multi-tenant HTTP platform for Claude Code.
@@ -26,6 +30,24 @@ pub struct Cli {
 enum Command {
     /// Serve until told to stop. SIGTERM lets running turns end; SIGINT interrupts them; a second signal does not wait.
     Serve,
+    /// Bring the store to this version's schema, and tell what it lacked. `serve` does so too.
+    Migrate {
+        /// Only tell what it lacks, and fail if it lacks anything. Writes nothing.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Write everything that the store holds as JSON lines. Stop the servers on it first.
+    Export {
+        /// The file to make, for this user alone; it must not exist. Standard output when absent.
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Read what `export` wrote into an empty store, and check that it gives back the same.
+    Import {
+        /// The file.
+        #[arg(value_name = "FILE")]
+        input: PathBuf,
+    },
     /// Print the settings in force, without secrets.
     Config,
     /// Print the OpenAPI document.
@@ -39,6 +61,9 @@ impl Cli {
             Command::Openapi => print(&api_document()?),
             Command::Config => print(&self.settings()?.redacted_yaml()?),
             Command::Serve => serve(self.settings()?),
+            Command::Migrate { check } => migrate(&self.settings()?, check),
+            Command::Export { ref output } => export(&self.settings()?, output.as_deref()),
+            Command::Import { ref input } => import(&self.settings()?, input),
         }
     }
 
@@ -62,13 +87,105 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+fn migrate(settings: &Settings, check: bool) -> anyhow::Result<()> {
+    let runtime = runtime()?;
+    let list = |migrations: &[PendingMigration]| {
+        let lines = migrations
+            .iter()
+            .map(|migration| format!("  {:04} {}", migration.version, migration.description));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    if check {
+        let pending = runtime.block_on(stores::pending_migrations(settings))?;
+        anyhow::ensure!(
+            pending.is_empty(),
+            "the store lacks migrations; run `paddock migrate`:\n{}",
+            list(&pending)
+        );
+        return print("the store is of this version's schema");
+    }
+    let done = runtime.block_on(stores::migrate(settings))?;
+    if done.is_empty() {
+        print("the store was of this version's schema already")
+    } else {
+        print(&format!("migrated:\n{}", list(&done)))
+    }
+}
+
+/// The store, as a server has left it.
+async fn open_stored(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
+    anyhow::ensure!(
+        settings.session.storage != StorageKind::Memory,
+        "session.storage is memory, which holds nothing beyond a server's life"
+    );
+    Ok(stores::open(settings).await?)
+}
+
+fn export(settings: &Settings, output: Option<&Path>) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        let pending = stores::pending_migrations(settings).await?;
+        anyhow::ensure!(
+            pending.is_empty(),
+            "there is no store of this version's schema; see `paddock migrate --check`"
+        );
+        let store = open_stored(settings).await?;
+        let summary = match output {
+            None => archive::export(&*store, std::io::stdout().lock()).await?,
+            Some(path) => {
+                let file = std::fs::OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(path)
+                    .with_context(|| format!("{} cannot be made", path.display()))?;
+                let mut out = std::io::BufWriter::new(&file);
+                let summary = archive::export(&*store, &mut out).await?;
+                drop(out);
+                file.sync_all()?;
+                summary
+            }
+        };
+        store.close().await;
+        // Standard output may be the archive.
+        report("exported", &summary)
+    })
+}
+
+fn import(settings: &Settings, input: &Path) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        let open = || Ok(std::io::BufReader::new(std::fs::File::open(input)?));
+        open().with_context(|| format!("{} cannot be read", input.display()))?;
+        let store = open_stored(settings).await?;
+        let summary = archive::import(&*store, open).await?;
+        store.close().await;
+        report("imported and checked", &summary)
+    })
+}
+
+fn report(what: &str, summary: &archive::Summary) -> anyhow::Result<()> {
+    let mut err = std::io::stderr().lock();
+    writeln!(
+        err,
+        "{what} {} records, sha256 {}",
+        summary.records, summary.sha256
+    )?;
+    for bad in &summary.damaged {
+        writeln!(err, "left out: {bad}")?;
+    }
+    Ok(())
+}
+
 fn serve(settings: Settings) -> anyhow::Result<()> {
     let format = match settings.telemetry.log_format {
         SettingsLogFormat::Pretty => LogFormat::Pretty,
         SettingsLogFormat::Json => LogFormat::Json,
     };
     telemetry::install(&settings.telemetry.log_filter, format)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = runtime()?;
     let served = runtime.block_on(async {
         let drain = settings.api.drain_timeout;
         let needs_key = settings.auth.is_enforced();

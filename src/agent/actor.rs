@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::handle::{Agent, AgentEnd, AgentState, Command};
 use super::process::{ExitStatus, Pipes, Process};
+use super::transcript::{Kept, TranscriptQueue};
 use crate::domain::MicroUsd;
 use crate::lifecycle::Tasks;
 use crate::protocol::control::{self, Initialize};
@@ -49,15 +50,21 @@ pub struct AgentCounters {
     pub garbage_lines: AtomicU64,
 }
 
-/// Takes over a started process. `permit` is held until nothing is left of it.
+/// Takes over a started process. `permit` is held until nothing is left of it. What the CLI writes down goes to
+/// `transcript`, if it is kept.
 #[must_use]
-pub fn take_over(
+#[expect(
+    clippy::too_many_arguments,
+    reason = "these are the parts of one actor, put together in one place"
+)]
+pub(super) fn take_over(
     process: Process,
     pipes: Pipes,
     initialize: &Initialize,
     limits: ActorLimits,
     counters: Arc<AgentCounters>,
     permit: OwnedSemaphorePermit,
+    transcript: Option<TranscriptQueue>,
     tasks: &Tasks,
 ) -> Agent {
     let (commands, inbox) = mpsc::channel(8);
@@ -73,6 +80,8 @@ pub fn take_over(
         state,
         turn: None,
         pending: None,
+        written_down: None,
+        transcript: transcript.clone(),
         backlog: VecDeque::new(),
         complaint: Tail::default(),
         ending: Ending::NotYet,
@@ -88,6 +97,7 @@ pub fn take_over(
     Agent {
         commands,
         state: watched,
+        transcript,
         pid,
     }
 }
@@ -114,6 +124,10 @@ struct Actor {
     turn: Option<CurrentTurn>,
     /// A message that the turn's runner has not taken yet.
     pending: Option<CliMessage>,
+    /// What the CLI wrote down and the transcript's keeper has not taken yet.
+    written_down: Option<Kept>,
+    /// Where that goes, if it is kept.
+    transcript: Option<TranscriptQueue>,
     /// Lines that did not fit into the process's input queue.
     backlog: VecDeque<Bytes>,
     complaint: Tail,
@@ -167,6 +181,7 @@ impl Actor {
                 && !lines_open
                 && !stderr_open
                 && self.pending.is_none()
+                && self.written_down.is_none()
             {
                 break status;
             }
@@ -181,8 +196,9 @@ impl Actor {
                     self.obey(command.unwrap_or(Command::Stop));
                 }
                 () = deliver(&mut self.turn, &mut self.pending), if self.pending.is_some() => {}
+                () = write_down(self.transcript.as_ref(), &mut self.written_down), if self.written_down.is_some() => {}
                 () = flush(&mut self.input, &mut self.backlog), if !self.backlog.is_empty() => {}
-                line = lines.next(), if lines_open && self.pending.is_none() => match line {
+                line = lines.next(), if lines_open && self.pending.is_none() && self.written_down.is_none() => match line {
                     Some(Ok(line)) => self.take(line),
                     Some(Err(error)) => {
                         tracing::warn!(error = &error as &dyn std::error::Error, "an agent's output cannot be read");
@@ -289,6 +305,9 @@ impl Actor {
         match CliMessage::parse(&text) {
             Ok(CliMessage::ControlResponse(response)) => self.answered(response),
             Ok(CliMessage::ControlRequest(request)) => self.asked(&request),
+            Ok(CliMessage::TranscriptMirror { file, lines }) => {
+                self.written_down = Some(Kept::Lines { file, lines });
+            }
             Ok(CliMessage::ControlCancelRequest { .. } | CliMessage::Other { .. }) => {}
             Ok(message) => self.hand_on(message),
             Err(_) => self.count_garbage("not a message"),
@@ -414,6 +433,17 @@ async fn deliver(turn: &mut Option<CurrentTurn>, pending: &mut Option<CliMessage
     if last || gone {
         *turn = None;
     }
+}
+
+/// Gives what the CLI wrote down to the transcript's keeper; drops it when it is not kept. Cancel-safe.
+async fn write_down(transcript: Option<&TranscriptQueue>, written_down: &mut Option<Kept>) {
+    if let Some(transcript) = transcript
+        && let Ok(place) = transcript.reserve().await
+        && let Some(lines) = written_down.take()
+    {
+        place.send(lines);
+    }
+    *written_down = None;
 }
 
 /// Gives the next line to the process's writer. Cancel-safe.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use super::process::ExitStatus;
+use super::transcript::{Kept, TranscriptLost, TranscriptQueue};
 use crate::protocol::message::CliMessage;
 
 /// Where an agent is in its life.
@@ -46,6 +47,8 @@ impl AgentEnd {
 pub struct Agent {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) state: watch::Receiver<AgentState>,
+    /// Keeps what its CLI writes down, if that is kept.
+    pub(super) transcript: Option<TranscriptQueue>,
     /// Its process id, for logs.
     pub pid: Option<u32>,
 }
@@ -129,6 +132,19 @@ impl Agent {
             .await
             .map_err(|_closed| Gone)?;
         Ok(received)
+    }
+
+    /// Waits until all that its CLI wrote down so far is stored.
+    pub(super) async fn flush_transcript(&self) -> Result<(), TranscriptLost> {
+        let Some(transcript) = &self.transcript else {
+            return Ok(());
+        };
+        let (flushed, is_flushed) = oneshot::channel();
+        transcript
+            .send(Kept::Flush(flushed))
+            .await
+            .map_err(|_closed| TranscriptLost)?;
+        is_flushed.await.unwrap_or(Err(TranscriptLost))
     }
 
     /// Asks it to end the running turn.

@@ -1,7 +1,7 @@
 //! A session's private home: where its CLI keeps settings and transcripts. No two sessions share one.
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::domain::{ClaudeSessionId, SessionId, TenantId};
@@ -64,6 +64,12 @@ impl Home {
         self.path.join(".claude")
     }
 
+    /// Where the CLI keeps its transcripts.
+    #[must_use]
+    pub fn projects_dir(&self) -> PathBuf {
+        self.config_dir().join("projects")
+    }
+
     /// The agent's `TMPDIR`.
     #[must_use]
     pub fn temporary_dir(&self) -> PathBuf {
@@ -74,7 +80,7 @@ impl Home {
     #[must_use]
     pub fn has_transcript(&self, conversation: ClaudeSessionId) -> bool {
         let name = format!("{conversation}.jsonl");
-        std::fs::read_dir(self.config_dir().join("projects")).is_ok_and(|projects| {
+        std::fs::read_dir(self.projects_dir()).is_ok_and(|projects| {
             projects
                 .flatten()
                 .any(|project| project.path().join(&name).is_file())
@@ -83,12 +89,22 @@ impl Home {
 }
 
 /// A folder that only this user enters, with its parents.
-fn create_private(path: &Path) -> io::Result<()> {
+pub(super) fn create_private(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
+}
+
+/// A new file that only this user reads, in place of one of that name.
+pub(super) fn private_file(path: &Path) -> io::Result<std::fs::File> {
+    std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
 }
 
 #[cfg(test)]

@@ -75,6 +75,8 @@ impl LaunchSettings {
         } else {
             format!("--session-id={conversation}")
         });
+        // What it writes down is kept in the store, from where any machine can go on with it.
+        arguments.push("--session-mirror".to_owned());
         arguments.extend(option_arguments(&session.options));
         Ok(Program {
             path: self.locate_cli()?,

@@ -9,10 +9,10 @@ use tokio::sync::Mutex;
 
 use super::feed::{Feed, FeedItem};
 use crate::domain::{
-    Clock, Epoch, Event, EventBody, EventId, MicroUsd, SessionId, TenantId, Turn, TurnError, TurnErrorCode,
-    TurnId, TurnOutcome, Usage,
+    Clock, Epoch, Event, EventBody, EventId, MicroUsd, SessionId, TenantId, TranscriptPath, Turn, TurnError,
+    TurnErrorCode, TurnId, TurnOutcome, Usage,
 };
-use crate::store::{Store, StoreError, TurnEnd};
+use crate::store::{Store, StoreError, TranscriptAppended, TurnEnd};
 
 /// Why the log did not take an entry.
 #[derive(Debug, thiserror::Error)]
@@ -39,14 +39,20 @@ pub struct SessionLog {
     tenant: TenantId,
     session: SessionId,
     feed: Arc<Feed>,
+    /// How much of pieces of messages gathers before they are stored.
+    delta_segment_bytes: usize,
     /// Held across the store's write, so that ids are published in the order in which they were given.
     ownership: Mutex<Option<Ownership>>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Ownership {
     epoch: Epoch,
     last: EventId,
+    /// Pieces of messages that were shown and are not stored yet. They go with the next whole event: so the store
+    /// never has an event without the pieces before it.
+    pieces: Vec<Event>,
+    pieces_bytes: usize,
 }
 
 impl Ownership {
@@ -65,6 +71,7 @@ impl SessionLog {
         tenant: TenantId,
         session: SessionId,
         feed: Arc<Feed>,
+        delta_segment_bytes: usize,
     ) -> Self {
         Self {
             store,
@@ -72,6 +79,7 @@ impl SessionLog {
             tenant,
             session,
             feed,
+            delta_segment_bytes,
             ownership: Mutex::new(None),
         }
     }
@@ -113,12 +121,49 @@ impl SessionLog {
         .await
     }
 
-    /// Shows events that are not kept.
+    /// Shows pieces of messages, and stores them a little later.
     pub async fn show(&self, turn: TurnId, bodies: Vec<EventBody>) -> Result<(), LogError> {
         let mut ownership = self.ownership.lock().await;
         let owned = self.owned(&mut ownership).await?;
         let events = self.number(owned, Some(turn), bodies)?;
-        self.publish(&events)
+        self.publish(&events)?;
+        for event in events.into_iter().filter(|event| event.body.kind().is_delta()) {
+            owned.pieces_bytes += event.body.text_bytes();
+            owned.pieces.push(event);
+        }
+        if owned.pieces_bytes < self.delta_segment_bytes {
+            return Ok(());
+        }
+        self.write(&mut ownership, None, Vec::new(), async |epoch, events| {
+            self.store
+                .append_events(self.tenant, self.session, epoch, events)
+                .await
+        })
+        .await
+    }
+
+    /// Stores lines that the CLI wrote down.
+    pub async fn append_transcript(
+        &self,
+        path: &TranscriptPath,
+        lines: &[String],
+    ) -> Result<TranscriptAppended, LogError> {
+        let mut ownership = self.ownership.lock().await;
+        let epoch = self.owned(&mut ownership).await?.epoch;
+        let appended = self
+            .store
+            .append_transcript(self.tenant, self.session, epoch, path, lines)
+            .await;
+        match appended {
+            Err(StoreError::SessionGone { .. }) => Err(LogError::SessionMissing),
+            Err(error) => {
+                if matches!(error, StoreError::StaleEpoch { .. }) {
+                    *ownership = None;
+                }
+                Err(error.into())
+            }
+            Ok(appended) => Ok(appended),
+        }
     }
 
     /// Stores a turn's outcome and its last events, then shows them.
@@ -139,15 +184,19 @@ impl SessionLog {
     ) -> Result<(), LogError> {
         let owned = self.owned(ownership).await?;
         // Ids of a write that failed are not given again: whether the store has them is not known.
-        let events = self.number(owned, turn, bodies)?;
+        let new = self.number(owned, turn, bodies)?;
         let epoch = owned.epoch;
+        owned.pieces_bytes = 0;
+        let mut events = std::mem::take(&mut owned.pieces);
+        let shown = events.len();
+        events.extend(new);
         if let Err(error) = store(epoch, &events).await {
             if matches!(error, StoreError::StaleEpoch { .. }) {
                 *ownership = None;
             }
             return Err(error.into());
         }
-        self.publish(&events)
+        self.publish(events.get(shown..).unwrap_or_default())
     }
 
     async fn owned<'a>(&self, ownership: &'a mut Option<Ownership>) -> Result<&'a mut Ownership, LogError> {
@@ -166,6 +215,8 @@ impl SessionLog {
         let mut owned = Ownership {
             epoch,
             last: EventId::new(epoch, 0),
+            pieces: Vec::new(),
+            pieces_bytes: 0,
         };
         self.feed.start_after(owned.last);
         for turn in self.store.unfinished_turns(self.tenant, self.session).await? {
@@ -199,6 +250,7 @@ impl SessionLog {
             },
             claude_session_id: None,
             conversation_started: false,
+            usage: Vec::new(),
         };
         let events = self.number(owned, Some(turn.id), vec![body])?;
         self.store

@@ -15,11 +15,12 @@ use tokio::time::Instant;
 
 use super::actor::{self, ActorLimits, AgentCounters};
 use super::handle::{Agent, AgentEnd};
-use super::home::Homes;
+use super::home::{Home, Homes};
 use super::launch::{self, LaunchSettings};
 use super::log::LogError;
 use super::process::{Process, Program, StartError};
-use super::runtime::{LiveAgent, SessionRuntime};
+use super::runtime::{FeedLimits, LiveAgent, SessionRuntime};
+use super::transcript::{self, TranscriptQueue};
 use super::turn::{StartedTurn, TurnPlan, TurnRun};
 use crate::domain::{
     Clock, EventBody, Session, SessionId, SessionOptions, TenantId, Turn, TurnError, TurnErrorCode, TurnId,
@@ -27,7 +28,7 @@ use crate::domain::{
 use crate::lifecycle::{Shutdown, Tasks};
 use crate::protocol::control::Initialize;
 use crate::security::workspace::Workspace;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// How agents are kept.
 #[derive(Debug, Clone)]
@@ -42,8 +43,10 @@ pub struct AgentSettings {
     pub interrupt_grace: Duration,
     /// How each process is treated.
     pub actor: ActorLimits,
-    /// How much of a session's log is held in memory for live readers.
-    pub feed_max_bytes: usize,
+    /// How much of a session's log is held in memory.
+    pub feed: FeedLimits,
+    /// How much of a transcript may wait for a store that does not take it, in bytes.
+    pub transcript_buffer_bytes: usize,
 }
 
 /// Why a turn was not begun. Nothing is stored of it.
@@ -75,6 +78,8 @@ pub(super) enum NoAgent {
     StartFailed(Arc<AgentEnd>),
     #[error("the CLI no longer has this conversation")]
     ConversationLost,
+    #[error("the conversation cannot be read from the store")]
+    Transcript(#[source] StoreError),
 }
 
 impl NoAgent {
@@ -85,6 +90,7 @@ impl NoAgent {
             Self::Unavailable(_) => TurnErrorCode::AgentUnavailable,
             Self::Home(_) | Self::StartFailed(_) => TurnErrorCode::AgentStartFailed,
             Self::ConversationLost => TurnErrorCode::ConversationLost,
+            Self::Transcript(_) => TurnErrorCode::StoreUnavailable,
         };
         TurnError {
             code,
@@ -361,7 +367,7 @@ impl Shared {
                 Arc::clone(&self.clock),
                 tenant,
                 session,
-                self.settings.feed_max_bytes,
+                self.settings.feed,
             ))
         });
         Arc::clone(runtime)
@@ -374,7 +380,7 @@ impl Shared {
     /// The session's agent, ready: the one that lives, else a new one.
     pub(super) async fn ensure_agent(
         &self,
-        runtime: &SessionRuntime,
+        runtime: &Arc<SessionRuntime>,
         session: &Session,
         workspace: &Workspace,
     ) -> Result<Agent, NoAgent> {
@@ -407,17 +413,49 @@ impl Shared {
 
     async fn start_agent(
         &self,
-        runtime: &SessionRuntime,
+        runtime: &Arc<SessionRuntime>,
         session: &Session,
         workspace: &Workspace,
     ) -> Result<Agent, NoAgent> {
         let permit = self.permit(runtime).await?;
         let home = self.homes.of(session.tenant, session.id);
         home.create().map_err(NoAgent::Home)?;
+        if session.conversation_started && !home.has_transcript(session.claude_session_id) {
+            self.give_transcript_back(session, &home).await?;
+        }
         let program = self
             .launch
             .program(session, &home, workspace.as_current_dir(), workspace.path())?;
-        self.take_over(&program, &launch::initialize(&session.options), permit)
+        let kept = transcript::keep(
+            runtime,
+            home.projects_dir(),
+            self.settings.transcript_buffer_bytes,
+            &self.tasks,
+        );
+        self.take_over(
+            &program,
+            &launch::initialize(&session.options),
+            permit,
+            Some(kept),
+        )
+    }
+
+    /// Fills a home that does not have the conversation from the store.
+    async fn give_transcript_back(&self, session: &Session, home: &Home) -> Result<(), NoAgent> {
+        let stored = self
+            .store
+            .read_transcript(session.tenant, session.id)
+            .await
+            .map_err(NoAgent::Transcript)?;
+        let (conversation, home) = (session.claude_session_id, home.clone());
+        let write = move || transcript::give_back(&stored, conversation, &home);
+        let written = tokio::task::spawn_blocking(write)
+            .await
+            .map_err(|error| NoAgent::Home(io::Error::other(error)))?;
+        if written.map_err(NoAgent::Home)? {
+            tracing::info!(session.id = %session.id, "a conversation was brought back from the store");
+        }
+        Ok(())
     }
 
     fn take_over(
@@ -425,6 +463,7 @@ impl Shared {
         program: &Program,
         initialize: &Initialize,
         permit: OwnedSemaphorePermit,
+        transcript: Option<TranscriptQueue>,
     ) -> Result<Agent, NoAgent> {
         let (process, pipes) = Process::start(program)?;
         let limits = self.settings.actor.clone();
@@ -436,6 +475,7 @@ impl Shared {
             limits,
             counters,
             permit,
+            transcript,
             &self.tasks,
         ))
     }
@@ -510,7 +550,7 @@ impl Shared {
             Arc::clone(&self.clock),
             TenantId::generate(&*self.clock),
             SessionId::generate(&*self.clock),
-            0,
+            self.settings.feed,
         );
         let permit = self.permit(&nobody).await?;
         let home = self.homes.of(nobody.tenant, nobody.session);
@@ -519,6 +559,7 @@ impl Shared {
             &self.launch.probe(&home)?,
             &launch::initialize(&SessionOptions::default()),
             permit,
+            None,
         )?;
         let answer = agent.ready().await;
         agent.stop().await;

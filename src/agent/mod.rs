@@ -12,8 +12,10 @@ pub mod log;
 pub mod manager;
 pub mod process;
 mod runtime;
+mod transcript;
 pub mod translate;
 pub mod turn;
 
 pub use manager::{AgentSettings, Agents, TurnRefused};
+pub use runtime::FeedLimits;
 pub use turn::StartedTurn;

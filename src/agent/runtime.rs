@@ -12,6 +12,15 @@ use crate::domain::{Clock, SessionId, TenantId, TurnErrorCode, TurnId};
 use crate::security::workspace::{Workspace, WorkspaceIdentity};
 use crate::store::Store;
 
+/// How much of a session's log is held in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct FeedLimits {
+    /// For live readers, in bytes.
+    pub max_bytes: usize,
+    /// Of pieces of messages before they are stored, in bytes.
+    pub delta_segment_bytes: usize,
+}
+
 /// One session, as far as this process is concerned with it.
 #[derive(Debug)]
 pub(super) struct SessionRuntime {
@@ -74,13 +83,20 @@ impl SessionRuntime {
         clock: Arc<dyn Clock>,
         tenant: TenantId,
         session: SessionId,
-        feed_max_bytes: usize,
+        limits: FeedLimits,
     ) -> Self {
-        let feed = Arc::new(Feed::new(feed_max_bytes));
+        let feed = Arc::new(Feed::new(limits.max_bytes));
         Self {
             tenant,
             session,
-            log: SessionLog::new(store, clock, tenant, session, Arc::clone(&feed)),
+            log: SessionLog::new(
+                store,
+                clock,
+                tenant,
+                session,
+                Arc::clone(&feed),
+                limits.delta_segment_bytes,
+            ),
             feed,
             agent: tokio::sync::Mutex::new(None),
             turn: watch::Sender::new(None),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -14,7 +15,7 @@ use super::runtime::TurnPlace;
 use super::translate::{Translator, Verdict};
 use crate::domain::{
     ClaudeSessionId, EventBody, EventId, MicroUsd, Session, Turn, TurnError, TurnErrorCode, TurnOutcome,
-    TurnStatus, Usage,
+    TurnStatus, Usage, UsageRecord,
 };
 use crate::protocol::control;
 use crate::protocol::message::{CliMessage, TurnResult};
@@ -63,6 +64,10 @@ pub(super) struct TurnRun {
     claude_session_id: Option<ClaudeSessionId>,
     /// Whether the CLI began to work on the prompt.
     begun: bool,
+    /// The model that answered last.
+    model: Option<String>,
+    /// Who is at it.
+    agent: Option<Agent>,
 }
 
 /// How the agent's part of a turn ended.
@@ -85,6 +90,8 @@ impl TurnRun {
             unwritten: false,
             claude_session_id: None,
             begun: false,
+            model: None,
+            agent: None,
         }
     }
 
@@ -138,7 +145,10 @@ impl TurnRun {
             reason = stopped(self.place.stop.clone(), self.deadline) => Err(broken(reason)),
         };
         match started {
-            Ok((agent, messages)) => self.follow(agent, messages).await,
+            Ok((agent, messages)) => {
+                self.agent = Some(agent.clone());
+                self.follow(agent, messages).await
+            }
             Err(error) => Ending::Broken(error),
         }
     }
@@ -219,7 +229,12 @@ impl TurnRun {
                 self.begun = true;
                 self.claude_session_id = system.session_id.map(ClaudeSessionId::from_uuid);
             }
-            CliMessage::Assistant(_) => self.begun = true,
+            CliMessage::Assistant(message) => {
+                self.begun = true;
+                if message.parent_tool_use_id.is_none() {
+                    self.model.clone_from(&message.model);
+                }
+            }
             _ => {}
         }
         let bodies = self.translator.translate(message);
@@ -259,6 +274,12 @@ impl TurnRun {
         };
         let rest = self.translator.finish(result);
         self.write(rest).await;
+        // What another machine needs to go on is stored before anyone is told that the turn is over.
+        if let Some(agent) = self.agent.take()
+            && agent.flush_transcript().await.is_err()
+        {
+            self.unwritten = true;
+        }
 
         let mut verdict = match ending {
             Ending::Result(result, stopped) => {
@@ -328,6 +349,7 @@ impl TurnRun {
             outcome,
             claude_session_id: self.claude_session_id,
             conversation_started: self.begun,
+            usage: self.ledger_entries(usage, cost, ended_at),
         };
         if let Err(error) = self.try_store_end(&end, bodies).await {
             tracing::error!(turn.id = %turn.id, error = &error as &dyn std::error::Error,
@@ -339,6 +361,23 @@ impl TurnRun {
         }
         turn.outcome = Some(end.outcome);
         turn
+    }
+
+    /// What is entered in the ledger: nothing for a turn that used nothing.
+    fn ledger_entries(&self, usage: Usage, cost: MicroUsd, at: DateTime<Utc>) -> Vec<UsageRecord> {
+        if usage == Usage::default() && cost == MicroUsd::ZERO {
+            return Vec::new();
+        }
+        let session = &self.plan.session;
+        vec![UsageRecord {
+            turn: self.plan.turn.id,
+            model: self.model.clone().unwrap_or_default(),
+            session: session.id,
+            user: session.user.clone(),
+            usage,
+            cost,
+            at,
+        }]
     }
 
     async fn try_store_end(&self, end: &TurnEnd, bodies: Vec<EventBody>) -> Result<(), LogError> {

@@ -50,7 +50,9 @@ fn code_of(error: &Error) -> ProblemCode {
             WorkspaceError::Denied(_) | WorkspaceError::Failed(_) => ProblemCode::WorkspaceUnavailable,
         },
         Error::Store(error) => match error {
-            StoreError::Unavailable(_) | StoreError::StaleEpoch { .. } => ProblemCode::StoreUnavailable,
+            StoreError::Unavailable(_) | StoreError::Refused(_) | StoreError::StaleEpoch { .. } => {
+                ProblemCode::StoreUnavailable
+            }
             StoreError::ReadOnly(_) => ProblemCode::StoreReadOnly,
             StoreError::Full(_) => ProblemCode::StoreFull,
             StoreError::SessionGone { .. } => ProblemCode::SessionClosed,

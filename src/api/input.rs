@@ -85,7 +85,18 @@ impl<T: CheckRequest + 'static> FromRequest for ValidQuery<T> {
                 .map_err(|error| Problem::new(ProblemCode::InvalidQuery).with_detail(error.to_string()))?;
             let mut fields = Map::new();
             for (name, value) in pairs.into_inner() {
-                if fields.insert(name.clone(), Value::String(value)).is_some() {
+                // `metadata.KEY=value` is a field of a field, whatever the key is.
+                let before = match name.split_once('.') {
+                    Some((group, key)) => fields
+                        .entry(group)
+                        .or_insert_with(|| Value::Object(Map::new()))
+                        .as_object_mut()
+                        .map_or(Some(Value::Null), |group| {
+                            group.insert(key.to_owned(), Value::String(value))
+                        }),
+                    None => fields.insert(name.clone(), Value::String(value)),
+                };
+                if before.is_some() {
                     let error = FieldError::new(name, "repeated", "must be given once");
                     return Err(Problem::fields(ProblemCode::InvalidQuery, vec![error]));
                 }

@@ -53,6 +53,8 @@ pub struct ApiLimits {
     pub system_prompt_max_bytes: usize,
     /// The most entries of a list of tools.
     pub tool_list_max: usize,
+    /// The most keys of metadata that a list may be filtered by at once.
+    pub metadata_filters_max: usize,
     /// The longest time limit that a turn may ask for.
     pub turn_timeout_max: Duration,
     /// How long a stream may be silent before a comment is sent.
@@ -68,6 +70,8 @@ pub struct ApiState {
     pub authenticator: Authenticator,
     /// What requests may ask for at most.
     pub limits: ApiLimits,
+    /// Signs the cursors of lists.
+    pub cursors: page::CursorKey,
 }
 
 /// How the HTTP server listens.
@@ -97,6 +101,7 @@ pub fn serve(state: ApiState, listener: TcpListener, options: &ServerOptions) ->
     let services = web::Data::new(state.services);
     let authenticator = web::Data::new(state.authenticator);
     let limits = web::Data::new(state.limits);
+    let cursors = web::Data::new(state.cursors);
     let proxies = web::Data::new(trace::TrustedProxies(options.trusted_proxies.clone()));
     let (_, document) = App::new().into_utoipa_app().configure(routes).split_for_parts();
     let known_paths = web::Data::new(fallback::KnownPaths::of(&document));
@@ -107,6 +112,7 @@ pub fn serve(state: ApiState, listener: TcpListener, options: &ServerOptions) ->
             .app_data(services.clone())
             .app_data(authenticator.clone())
             .app_data(limits.clone())
+            .app_data(cursors.clone())
             .app_data(proxies.clone())
             .app_data(known_paths.clone())
             .app_data(document.clone())

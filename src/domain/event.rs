@@ -19,6 +19,9 @@ impl Epoch {
     /// The highest epoch: with it, an [`EventId`] still is an integer that JavaScript holds exactly.
     pub const MAX: u32 = (1 << 21) - 1;
 
+    /// The epoch of a session that nobody has owned yet.
+    pub const ZERO: Self = Self(0);
+
     /// The epoch numbered `number`; `None` past [`Epoch::MAX`].
     #[must_use]
     pub const fn new(number: u32) -> Option<Self> {
@@ -251,6 +254,70 @@ pub enum EventBody {
     },
 }
 
+/// Which events of a session's log are read.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct EventQuery {
+    /// Those after this one.
+    pub after: EventId,
+    /// Those up to this one.
+    pub until: Option<EventId>,
+    /// Those of these types; of all when empty.
+    pub kinds: Vec<EventKind>,
+    /// Whether pieces of messages are read too, as far as they are still kept. Naming their types asks for them too.
+    pub deltas: bool,
+}
+
+impl EventQuery {
+    /// All whole events after `after`.
+    #[must_use]
+    pub fn after(after: EventId) -> Self {
+        Self {
+            after,
+            ..Self::default()
+        }
+    }
+
+    /// The same, of these types only.
+    #[must_use]
+    pub fn of_kinds(self, kinds: &[EventKind]) -> Self {
+        Self {
+            kinds: kinds.to_vec(),
+            ..self
+        }
+    }
+
+    /// Whether an event is such a one.
+    #[must_use]
+    pub fn matches(&self, event: &Event) -> bool {
+        let kind = event.body.kind();
+        event.id > self.after
+            && self.until.is_none_or(|until| event.id <= until)
+            && if self.kinds.is_empty() {
+                self.deltas || !kind.is_delta()
+            } else {
+                self.kinds.contains(&kind)
+            }
+    }
+
+    /// Whether it can match a piece of a message.
+    #[must_use]
+    pub fn wants_deltas(&self) -> bool {
+        if self.kinds.is_empty() {
+            self.deltas
+        } else {
+            self.kinds.iter().any(|kind| kind.is_delta())
+        }
+    }
+}
+
+impl EventKind {
+    /// Whether events of this type are pieces of a message that is kept whole beside them.
+    #[must_use]
+    pub const fn is_delta(self) -> bool {
+        matches!(self, Self::TextDelta | Self::ThinkingDelta)
+    }
+}
+
 impl EventBody {
     /// Its type.
     #[must_use]
@@ -266,6 +333,15 @@ impl EventBody {
             self,
             Self::TextDelta { .. } | Self::ThinkingDelta { .. } | Self::Gap { .. }
         )
+    }
+
+    /// How long the text of a piece of a message is, in bytes; zero for anything else.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        match self {
+            Self::TextDelta { text } | Self::ThinkingDelta { text } => text.len(),
+            _ => 0,
+        }
     }
 
     /// Whether it is the last of its turn.

@@ -94,6 +94,14 @@ prefixed_id!(
     SessionId, "session", "ses_"
 );
 prefixed_id!(
+    /// One key of a tenant's.
+    KeyId, "key", "key_"
+);
+prefixed_id!(
+    /// One question whether a tool may be used.
+    PermissionId, "permission", "prm_"
+);
+prefixed_id!(
     /// One prompt and all that follows until its result.
     TurnId, "turn", "trn_"
 );

@@ -6,23 +6,33 @@
 pub mod clock;
 pub mod event;
 pub mod ids;
+pub mod key;
+pub mod lease;
 pub mod money;
 pub mod names;
 pub mod page;
+pub mod permission;
 pub mod principal;
 pub mod session;
+pub mod transcript;
 pub mod turn;
 pub mod usage;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use event::{Epoch, Event, EventBody, EventId, EventKind};
-pub use ids::{ClaudeSessionId, SessionId, TenantId, TurnId};
+pub use event::{Epoch, Event, EventBody, EventId, EventKind, EventQuery};
+pub use ids::{ClaudeSessionId, KeyId, PermissionId, SessionId, TenantId, TurnId};
+pub use key::{ApiKey, KeyDigest};
+pub use lease::{InstanceId, Lease, LeaseClaim, LeaseGrant};
 pub use money::MicroUsd;
 pub use names::{InvalidName, Subdir, TenantName, UserId};
 pub use page::Page;
+pub use permission::{Permission, PermissionDecision, PermissionResolution};
 pub use principal::{Principal, Role};
 pub use session::{
-    PermissionMode, Session, SessionChange, SessionFilter, SessionOptions, SessionStatus, Tenant,
+    Activity, PermissionMode, Session, SessionChange, SessionFilter, SessionOptions, SessionStatus, Tenant,
+};
+pub use transcript::{
+    BadEntry, EntryPlace, InvalidPath, Transcript, TranscriptEntry, TranscriptFile, TranscriptPath,
 };
 pub use turn::{ToolCall, Turn, TurnError, TurnErrorCode, TurnOutcome, TurnStatus};
-pub use usage::Usage;
+pub use usage::{Usage, UsageGroup, UsageQuery, UsageRecord, UsageSum};

@@ -41,6 +41,12 @@ impl MicroUsd {
         self.0 as f64 / 1_000_000.0
     }
 
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
     /// What is left of `self` after taking `other` away; zero when `other` is more.
     #[must_use]
     pub const fn saturating_sub(self, other: Self) -> Self {

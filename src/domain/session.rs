@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::{ClaudeSessionId, SessionId, Subdir, TenantId, TenantName, UserId};
 
 /// Whom keys belong to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tenant {
     /// Its id.
     pub id: TenantId,
@@ -20,7 +20,7 @@ pub struct Tenant {
 }
 
 /// A conversation bound to one workspace.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Session {
     /// Its id.
     pub id: SessionId,
@@ -149,6 +149,33 @@ pub struct SessionFilter {
     pub user: Option<UserId>,
     /// Those of this status.
     pub status: Option<SessionStatus>,
+    /// Those last used then.
+    pub activity: Option<Activity>,
+    /// Those whose metadata has, at the top, all of these keys with these values: a text, or what a number, a boolean
+    /// or null is written as.
+    pub metadata: Vec<(String, String)>,
+    /// Those in whose title a word begins like this, or several words one after the other; case does not count.
+    pub title: Option<String>,
+}
+
+/// When sessions were last used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// Later than then.
+    After(DateTime<Utc>),
+    /// Then or before.
+    UpTo(DateTime<Utc>),
+}
+
+impl Activity {
+    /// Whether a use at `at` is such a one.
+    #[must_use]
+    pub fn covers(self, at: DateTime<Utc>) -> bool {
+        match self {
+            Self::After(border) => at > border,
+            Self::UpTo(border) => at <= border,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::{MicroUsd, SessionId, TurnId, Usage};
 
 /// One prompt and what became of it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Turn {
     /// Its id.
     pub id: TurnId,

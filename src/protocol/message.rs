@@ -1,6 +1,9 @@
 //! What the CLI tells: one JSON object a line.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -34,6 +37,13 @@ pub enum CliMessage {
     ControlCancelRequest {
         /// What it asked.
         request_id: String,
+    },
+    /// What the CLI has just written down of the conversation.
+    TranscriptMirror {
+        /// The file that it wrote to.
+        file: PathBuf,
+        /// The lines that it wrote, in order.
+        lines: Vec<String>,
     },
     /// Anything else, or a message of a known type that does not look like one.
     Other {
@@ -215,6 +225,10 @@ impl CliMessage {
     /// Only if it is not a JSON object with a type.
     pub fn parse(line: &str) -> Result<Self, NotAMessage> {
         let Typed { kind, fields } = serde_json::from_str(line).map_err(NotAMessage)?;
+        if kind == "transcript_mirror" {
+            // Read anew: its entries are carried as they are written.
+            return Ok(transcript_mirror(line).unwrap_or(Self::Other { kind }));
+        }
         Ok(read(&kind, Value::Object(fields)).unwrap_or(Self::Other { kind }))
     }
 }
@@ -248,6 +262,25 @@ fn read(kind: &str, fields: Value) -> Option<CliMessage> {
         }),
         _ => None,
     }
+}
+
+fn transcript_mirror(line: &str) -> Option<CliMessage> {
+    #[derive(Deserialize)]
+    struct Mirror<'a> {
+        #[serde(rename = "filePath")]
+        file: PathBuf,
+        #[serde(borrow)]
+        entries: Vec<&'a RawValue>,
+    }
+    let mirror: Mirror<'_> = serde_json::from_str(line).ok()?;
+    Some(CliMessage::TranscriptMirror {
+        file: mirror.file,
+        lines: mirror
+            .entries
+            .iter()
+            .map(|entry| entry.get().to_owned())
+            .collect(),
+    })
 }
 
 fn text(fields: &Value, name: &str) -> Option<String> {
@@ -406,6 +439,20 @@ mod tests {
 
     fn parse(message: &Value) -> CliMessage {
         CliMessage::parse(&message.to_string()).unwrap()
+    }
+
+    #[test]
+    fn what_the_cli_writes_down_is_carried_verbatim() {
+        let line = r#"{"type":"transcript_mirror","filePath":"/h/projects/-w/c.jsonl","entries":[{"b":1.50, "a":"\u0041"},7]}"#;
+        assert_eq!(
+            CliMessage::parse(line).unwrap(),
+            CliMessage::TranscriptMirror {
+                file: "/h/projects/-w/c.jsonl".into(),
+                lines: vec![r#"{"b":1.50, "a":"\u0041"}"#.to_owned(), "7".to_owned()],
+            }
+        );
+        let odd = CliMessage::parse(r#"{"type":"transcript_mirror","entries":7}"#).unwrap();
+        assert!(matches!(odd, CliMessage::Other { .. }), "{odd:?}");
     }
 
     #[test]

@@ -4,7 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strum::IntoStaticStr;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
+
+use super::error::Error;
+use super::sessions::SessionService;
 
 use crate::agent::Agents;
 use crate::lifecycle::Shutdown;
@@ -12,6 +16,10 @@ use crate::store::Store;
 
 /// How long the store may take to answer before it counts as gone.
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A count of sessions stands for this many times as long as it took, so that counting a million of them, for whoever
+/// asks how often, never takes more than a small part of the store's time.
+const COUNT_STANDS: u32 = 20;
 
 /// Where answers come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
@@ -63,29 +71,40 @@ pub struct HealthReport {
 #[derive(Debug)]
 pub struct HealthService {
     store: Arc<dyn Store>,
+    sessions: Arc<SessionService>,
     agents: Agents,
     shutdown: Shutdown,
     model: ModelAccess,
     started: Instant,
+    /// The last count, and until when it stands. Held while it is counted: who asks meanwhile waits for it.
+    counted: Mutex<Option<(u64, Instant)>>,
 }
 
 impl HealthService {
     /// The health of a server of these parts that starts now.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, agents: Agents, shutdown: Shutdown, model: ModelAccess) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        sessions: Arc<SessionService>,
+        agents: Agents,
+        shutdown: Shutdown,
+        model: ModelAccess,
+    ) -> Self {
         Self {
             store,
+            sessions,
             agents,
             shutdown,
             model,
             started: Instant::now(),
+            counted: Mutex::new(None),
         }
     }
 
     /// How the server is now.
     pub async fn report(&self) -> HealthReport {
         let mut problems = Vec::new();
-        let counted = tokio::time::timeout(STORE_PATIENCE, self.store.count_active_sessions()).await;
+        let counted = tokio::time::timeout(STORE_PATIENCE, self.active_sessions()).await;
         let active_sessions = match counted {
             Ok(Ok(count)) => Some(count),
             Ok(Err(error)) => {
@@ -127,6 +146,21 @@ impl HealthService {
             garbage_lines: self.agents.garbage_lines(),
             problems,
         }
+    }
+
+    /// How many sessions are active, by a store that answers now.
+    async fn active_sessions(&self) -> Result<u64, Error> {
+        let mut counted = self.counted.lock().await;
+        if let Some((count, until)) = *counted
+            && Instant::now() < until
+        {
+            self.store.ping().await?;
+            return Ok(count);
+        }
+        let began = Instant::now();
+        let count = self.sessions.count_active().await?;
+        *counted = Some((count, Instant::now() + began.elapsed() * COUNT_STANDS));
+        Ok(count)
     }
 
     /// Whether new work is refused.

@@ -3,6 +3,7 @@
 
 mod error;
 mod health;
+mod housekeeping;
 mod models;
 mod sessions;
 mod turn_stream;
@@ -14,8 +15,9 @@ pub use crate::security::workspace::WorkspaceError;
 pub use crate::store::StoreError;
 pub use error::Error;
 pub use health::{HealthReport, HealthService, ModelAccess};
+pub use housekeeping::{Housekeeping, KeepRules, Swept};
 pub use models::{ModelInfo, ModelService};
-pub use sessions::{NewSession, SessionDetails, SessionService};
+pub use sessions::{NewSession, SessionDetails, SessionQuery, SessionService, SessionState};
 pub use turn_stream::{StreamItem, TurnStream};
 pub use turns::{TurnOrder, TurnService};
 

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use super::error::Error;
 use crate::agent::Agents;
 use crate::domain::{
-    ClaudeSessionId, Clock, Event, EventBody, EventId, EventKind, Page, Principal, Session, SessionChange,
-    SessionFilter, SessionId, SessionOptions, SessionStatus, Subdir, UserId,
+    Activity, ClaudeSessionId, Clock, Event, EventBody, EventId, EventKind, EventQuery, Page, Principal,
+    Session, SessionChange, SessionFilter, SessionId, SessionOptions, SessionStatus, Subdir, UserId,
 };
 use crate::security::workspace::{Workspace, WorkspaceError, Workspaces};
 use crate::store::Store;
@@ -38,11 +38,37 @@ pub struct NewSession {
     pub options: SessionOptions,
 }
 
+/// How a session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionState {
+    /// It takes turns.
+    Active,
+    /// It was closed.
+    Closed,
+    /// It was not used for longer than sessions live.
+    Expired,
+}
+
+/// Which sessions a list is to hold. `None` does not filter.
+#[derive(Debug, Clone, Default)]
+pub struct SessionQuery {
+    /// Those of this user.
+    pub user: Option<UserId>,
+    /// Those that stand so.
+    pub state: Option<SessionState>,
+    /// Those whose metadata has these values.
+    pub metadata: Vec<(String, String)>,
+    /// Those in whose title a word, or several, begin so.
+    pub title: Option<String>,
+}
+
 /// A session and how it stands in this server.
 #[derive(Debug, Clone)]
 pub struct SessionDetails {
     /// The session.
     pub session: Session,
+    /// How it stands.
+    pub state: SessionState,
     /// Its workspace's path, to be shown.
     pub cwd: PathBuf,
     /// Whether its agent lives.
@@ -121,19 +147,23 @@ impl SessionService {
     pub async fn list(
         &self,
         caller: &Principal,
-        mut filter: SessionFilter,
+        mut query: SessionQuery,
         before: Option<SessionId>,
         limit: u32,
     ) -> Result<Page<SessionDetails, SessionId>, Error> {
+        const NOTHING: Page<SessionDetails, SessionId> = Page {
+            items: Vec::new(),
+            next: None,
+        };
         if let Some(own) = &caller.user {
-            if filter.user.as_ref().is_some_and(|asked| asked != own) {
-                return Ok(Page {
-                    items: Vec::new(),
-                    next: None,
-                });
+            if query.user.as_ref().is_some_and(|asked| asked != own) {
+                return Ok(NOTHING);
             }
-            filter.user = Some(own.clone());
+            query.user = Some(own.clone());
         }
+        let Some(filter) = self.filter(query) else {
+            return Ok(NOTHING);
+        };
         let page = self
             .store
             .list_sessions(caller.tenant, &filter, before, limit)
@@ -185,8 +215,16 @@ impl SessionService {
 
     /// Makes an active session ready for its next prompt: its workspace, if it is gone, and its agent.
     pub async fn resume(&self, caller: &Principal, id: SessionId) -> Result<SessionDetails, Error> {
-        let session = self.find_usable(caller, id).await?;
+        let mut session = self.find_usable(caller, id).await?;
         let workspace = self.make_workspace(caller, &session).await?;
+        session.last_active_at = session.last_active_at.max(self.clock.now());
+        if !self
+            .store
+            .touch_session(caller.tenant, id, session.last_active_at)
+            .await?
+        {
+            return Err(Error::SessionClosed);
+        }
         self.agents.prewarm(session.clone(), workspace);
         Ok(self.details(caller, session))
     }
@@ -202,7 +240,12 @@ impl SessionService {
         self.find(caller, id).await?;
         let events = self
             .store
-            .read_events(caller.tenant, id, after, &HISTORY, limit.saturating_add(1))
+            .read_events(
+                caller.tenant,
+                id,
+                &EventQuery::after(after).of_kinds(&HISTORY),
+                limit.saturating_add(1),
+            )
             .await?;
         Ok(Page::cut(events, limit as usize, |event| event.id))
     }
@@ -218,13 +261,11 @@ impl SessionService {
     /// The caller's session, if it takes turns.
     pub(super) async fn find_usable(&self, caller: &Principal, id: SessionId) -> Result<Session, Error> {
         let session = self.find(caller, id).await?;
-        if session.status == SessionStatus::Closed {
-            return Err(Error::SessionClosed);
+        match self.state(&session) {
+            SessionState::Active => Ok(session),
+            SessionState::Closed => Err(Error::SessionClosed),
+            SessionState::Expired => Err(Error::SessionExpired),
         }
-        if self.expires_at(&session).is_some_and(|at| at <= self.clock.now()) {
-            return Err(Error::SessionExpired);
-        }
-        Ok(session)
     }
 
     /// The session's workspace, which must exist.
@@ -238,6 +279,47 @@ impl SessionService {
         let (workspaces, tenant) = (Arc::clone(&self.workspaces), caller.tenant_name.clone());
         let (user, subdir) = (session.user.clone(), session.subdir.clone());
         off_the_worker(move || workspaces.create(&tenant, &user, subdir.as_ref())).await
+    }
+
+    /// How many sessions of the platform are active.
+    pub(super) async fn count_active(&self) -> Result<u64, Error> {
+        Ok(self.store.count_active_sessions(self.expiry_border()).await?)
+    }
+
+    /// Sessions that were last used then or before have expired; none has when absent.
+    fn expiry_border(&self) -> Option<DateTime<Utc>> {
+        border(self.clock.now(), self.ttl)
+    }
+
+    fn state(&self, session: &Session) -> SessionState {
+        let expired = self
+            .expiry_border()
+            .is_some_and(|border| session.last_active_at <= border);
+        if session.status == SessionStatus::Closed {
+            SessionState::Closed
+        } else if expired && !self.agents.is_busy(session.id) {
+            SessionState::Expired
+        } else {
+            SessionState::Active
+        }
+    }
+
+    /// What the store is asked for; `None` when no session can be such a one.
+    fn filter(&self, query: SessionQuery) -> Option<SessionFilter> {
+        let border = self.expiry_border();
+        let (status, activity) = match query.state {
+            None => (None, None),
+            Some(SessionState::Closed) => (Some(SessionStatus::Closed), None),
+            Some(SessionState::Active) => (Some(SessionStatus::Active), border.map(Activity::After)),
+            Some(SessionState::Expired) => (Some(SessionStatus::Active), Some(Activity::UpTo(border?))),
+        };
+        Some(SessionFilter {
+            user: query.user,
+            status,
+            activity,
+            metadata: query.metadata,
+            title: query.title,
+        })
     }
 
     fn expires_at(&self, session: &Session) -> Option<DateTime<Utc>> {
@@ -254,9 +336,15 @@ impl SessionService {
             agent_live: self.agents.is_live(session.id),
             busy: self.agents.is_busy(session.id),
             expires_at: self.expires_at(&session),
+            state: self.state(&session),
             session,
         }
     }
+}
+
+/// The time before which lies what is older than `age`; `None` when nothing is too old.
+pub(super) fn border(now: DateTime<Utc>, age: Option<Duration>) -> Option<DateTime<Utc>> {
+    now.checked_sub_signed(chrono::TimeDelta::from_std(age?).ok()?)
 }
 
 /// Runs file-system work where it may block.

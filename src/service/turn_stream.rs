@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::agent::StartedTurn;
 use crate::agent::feed::{Feed, FeedItem, FeedRead};
-use crate::domain::{Clock, Event, EventBody, EventId, EventKind, TenantId, Turn};
+use crate::domain::{Clock, Event, EventBody, EventId, EventKind, EventQuery, TenantId, Turn};
 use crate::store::Store;
 
 /// The events that a client of a turn sees.
@@ -146,7 +146,15 @@ impl Reader {
     async fn catch_up(&mut self, first_available: EventId) {
         let stored = self
             .store
-            .read_events(self.tenant, self.turn.session, self.cursor, &[], self.read_batch)
+            .read_events(
+                self.tenant,
+                self.turn.session,
+                &EventQuery {
+                    deltas: true,
+                    ..EventQuery::after(self.cursor)
+                },
+                self.read_batch,
+            )
             .await;
         let missed = match stored {
             Ok(events) => events

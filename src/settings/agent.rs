@@ -36,6 +36,8 @@ pub struct AgentSection {
     pub line_limit_bytes: usize,
     /// How much of what the CLI writes to standard error is kept for error messages, in bytes.
     pub stderr_tail_bytes: usize,
+    /// How much of a transcript may wait for a store that does not take it, in bytes; past it, turns end in an error.
+    pub transcript_buffer_bytes: usize,
     /// The variables of the server's environment that agents get.
     pub pass_environment: Vec<String>,
     /// More variables that agents get. No secrets: every tool that an agent runs sees them.
@@ -67,6 +69,7 @@ impl Default for AgentSection {
             stop_grace: Duration::from_secs(3),
             line_limit_bytes: 32 * 1024 * 1024,
             stderr_tail_bytes: 8 * 1024,
+            transcript_buffer_bytes: 32 * 1024 * 1024,
             pass_environment: passed.map(ToOwned::to_owned).to_vec(),
             environment: BTreeMap::new(),
         }

@@ -15,6 +15,59 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     deserializer.deserialize_any(DurationVisitor)
 }
 
+/// A duration that may be null.
+pub(super) mod optional {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Given(#[serde(with = "super")] Duration);
+
+    #[expect(clippy::ref_option, reason = "serde passes fields by reference")]
+    pub(in crate::settings) fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        duration.map(Given).serialize(serializer)
+    }
+
+    pub(in crate::settings) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Given>::deserialize(deserializer)?.map(|given| given.0))
+    }
+}
+
+/// A duration for each of several names.
+pub(super) mod by_name {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Given(#[serde(with = "super")] Duration);
+
+    pub(in crate::settings) fn serialize<S: Serializer>(
+        durations: &BTreeMap<String, Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let given: BTreeMap<_, _> = durations
+            .iter()
+            .map(|(name, duration)| (name, Given(*duration)))
+            .collect();
+        given.serialize(serializer)
+    }
+
+    pub(in crate::settings) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<String, Duration>, D::Error> {
+        let given = BTreeMap::<String, Given>::deserialize(deserializer)?;
+        Ok(given.into_iter().map(|(name, given)| (name, given.0)).collect())
+    }
+}
+
 struct DurationVisitor;
 
 impl de::Visitor<'_> for DurationVisitor {

@@ -22,6 +22,18 @@ pub const ALIASES: &[(&str, &str)] = &[
         "CLAUDE_AGENT_SESSION_SQLITE_PATH",
         "PADDOCK__SESSION__SQLITE_PATH",
     ),
+    ("DATABASE_URL", "PADDOCK__SESSION__DATABASE_URL"),
+    ("CLAUDE_AGENT_SESSION_PG_HOST", "PADDOCK__SESSION__PG_HOST"),
+    ("CLAUDE_AGENT_SESSION_PG_PORT", "PADDOCK__SESSION__PG_PORT"),
+    (
+        "CLAUDE_AGENT_SESSION_PG_DATABASE",
+        "PADDOCK__SESSION__PG_DATABASE",
+    ),
+    ("CLAUDE_AGENT_SESSION_PG_USER", "PADDOCK__SESSION__PG_USER"),
+    (
+        "CLAUDE_AGENT_SESSION_PG_PASSWORD",
+        "PADDOCK__SESSION__PG_PASSWORD",
+    ),
     ("CLAUDE_AGENT_API_HOST", "PADDOCK__API__HOST"),
     ("CLAUDE_AGENT_API_PORT", "PADDOCK__API__PORT"),
     ("CLAUDE_AGENT_CLI_PATH", "PADDOCK__AGENT__CLI_PATH"),
@@ -53,6 +65,8 @@ pub const ALIASES: &[(&str, &str)] = &[
 /// The secrets, each of which may come from the file that `NAME_FILE` names.
 pub(super) const SECRETS: &[&str] = &[
     "PADDOCK__AUTH__ADMIN_KEY",
+    "PADDOCK__SESSION__DATABASE_URL",
+    "PADDOCK__SESSION__PG_PASSWORD",
     "PADDOCK__MODEL__API_KEY",
     "PADDOCK__MODEL__AUTH_TOKEN",
     "PADDOCK__MODEL__OAUTH_TOKEN",
@@ -68,7 +82,11 @@ pub(super) const LISTS: &[&str] = &[
 ];
 
 /// The settings that have no variable: their keys' case counts, or their entries are structures.
-const FILE_ONLY: &[&str] = &["PADDOCK__AGENT__ENVIRONMENT", "PADDOCK__AUTH__KEYS"];
+const FILE_ONLY: &[&str] = &[
+    "PADDOCK__AGENT__ENVIRONMENT",
+    "PADDOCK__AUTH__KEYS",
+    "PADDOCK__EVENTS__TENANT_RETENTION",
+];
 
 /// The variables of this process. Those that are no text are left out.
 #[must_use]

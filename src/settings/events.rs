@@ -1,5 +1,6 @@
 //! `events`: the event log and its readers.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,25 @@ pub struct EventsSection {
     pub heartbeat: Duration,
     /// How many events are read at once for a reader.
     pub read_batch: u32,
+    /// How long a write waits for others to be committed with it. At 0, those that come while another commit is under
+    /// way still share the next one.
+    #[serde(with = "duration")]
+    pub commit_window: Duration,
+    /// The most writes that are committed together.
+    pub commit_group_max: usize,
+    /// The most writes that wait to be committed; further ones wait for a place.
+    pub commit_queue: usize,
+    /// How much of a message's pieces gathers before they are stored, in bytes; a whole event stores them earlier.
+    pub delta_segment_bytes: usize,
+    /// How long pieces of messages are kept after their turn; the whole messages stay.
+    #[serde(with = "duration")]
+    pub delta_retention: Duration,
+    /// How long events are kept; 0: as long as their session.
+    #[serde(with = "duration")]
+    pub retention: Duration,
+    /// The same for single tenants, by name.
+    #[serde(with = "duration::by_name")]
+    pub tenant_retention: BTreeMap<String, Duration>,
 }
 
 impl Default for EventsSection {
@@ -26,6 +46,13 @@ impl Default for EventsSection {
             feed_max_bytes: 8 * 1024 * 1024,
             heartbeat: Duration::from_secs(10),
             read_batch: 256,
+            commit_window: Duration::ZERO,
+            commit_group_max: 256,
+            commit_queue: 1024,
+            delta_segment_bytes: 64 * 1024,
+            delta_retention: Duration::from_hours(1),
+            retention: Duration::ZERO,
+            tenant_retention: BTreeMap::new(),
         }
     }
 }
@@ -42,5 +69,27 @@ impl EventsSection {
             problems,
             "events.read_batch: must be between 1 and 100000",
         );
+        require(
+            self.commit_window <= Duration::from_secs(1),
+            problems,
+            "events.commit_window: must be at most 1s",
+        );
+        for (value, name) in [
+            (self.commit_group_max, "commit_group_max"),
+            (self.commit_queue, "commit_queue"),
+        ] {
+            require(
+                (1..=100_000).contains(&value),
+                problems,
+                &format!("events.{name}: must be between 1 and 100000"),
+            );
+        }
+        for name in self.tenant_retention.keys() {
+            require(
+                name.parse::<crate::domain::TenantName>().is_ok(),
+                problems,
+                &format!("events.tenant_retention.{name}: is no tenant's name"),
+            );
+        }
     }
 }

@@ -16,6 +16,8 @@ pub struct LimitsSection {
     pub title_max_chars: usize,
     /// The most metadata of a session, in bytes of JSON.
     pub metadata_max_bytes: usize,
+    /// The most keys of metadata that a list of sessions may be filtered by at once.
+    pub metadata_filters_max: usize,
     /// The longest system prompt, in bytes.
     pub system_prompt_max_bytes: usize,
     /// The most entries of a list of tools.
@@ -35,6 +37,7 @@ impl Default for LimitsSection {
             message_max_bytes: 1024 * 1024,
             title_max_chars: 200,
             metadata_max_bytes: 16 * 1024,
+            metadata_filters_max: 5,
             system_prompt_max_bytes: 256 * 1024,
             tool_list_max: 200,
             turn_timeout_max: Duration::from_hours(1),
@@ -50,6 +53,7 @@ impl LimitsSection {
             (self.message_max_bytes, "message_max_bytes"),
             (self.title_max_chars, "title_max_chars"),
             (self.metadata_max_bytes, "metadata_max_bytes"),
+            (self.metadata_filters_max, "metadata_filters_max"),
             (self.system_prompt_max_bytes, "system_prompt_max_bytes"),
             (self.tool_list_max, "tool_list_max"),
             (self.page_max as usize, "page_max"),

@@ -230,13 +230,18 @@ mod tests {
             ("USD", "7.5"),
             ("BASE_URL", "http://127.0.0.1:7"),
         ];
-        let defaults = Settings::default();
         for (alias, _) in environment::ALIASES {
             let value = values
                 .iter()
                 .find(|(end, _)| alias.ends_with(end))
                 .map_or("seven", |(_, value)| *value);
-            let settings = load("", &[(alias, value)]).unwrap();
+            let yaml = if *alias == "DATABASE_URL" {
+                "session: {storage: postgresql}"
+            } else {
+                ""
+            };
+            let defaults = load(yaml, &[]).unwrap();
+            let settings = load(yaml, &[(alias, value)]).unwrap();
             assert_ne!(
                 settings.redacted_yaml().unwrap(),
                 defaults.redacted_yaml().unwrap(),

@@ -31,7 +31,7 @@ pub use events::EventsSection;
 pub use limits::LimitsSection;
 pub use load::{LoadOptions, SettingsError};
 pub use model::ModelSection;
-pub use session::{SessionSection, StorageKind};
+pub use session::{PgTls, SessionSection, StorageKind};
 pub use telemetry::{LogFormat, TelemetrySection};
 pub use user::UserSection;
 

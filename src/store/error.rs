@@ -1,12 +1,15 @@
 //! What can go wrong in a store, by what its callers can do about it.
 
+use std::sync::Arc;
+
 use crate::domain::{Epoch, SessionId};
 
-/// A source that the store does not name further.
-type Source = Box<dyn std::error::Error + Send + Sync>;
+/// A source that the store does not name further. Shared, since one failed commit fails all that it would have made
+/// durable.
+type Source = Arc<dyn std::error::Error + Send + Sync>;
 
 /// Why a store did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// It does not answer, or answers too late; trying again later may help.
     #[error("the store does not answer")]
@@ -51,6 +54,34 @@ pub enum StoreError {
         /// The migration that this version does not know.
         version: i64,
     },
+    /// The database's migrations are not this program's.
+    #[error(
+        "migration {version} of the database is not the one that this program has; was it made by another build?"
+    )]
+    Foreign {
+        /// The migration that differs.
+        version: i64,
+    },
+    /// The database server is too old.
+    #[error("PostgreSQL {found} is too old: version {oldest} or later is needed")]
+    ServerTooOld {
+        /// Its version.
+        found: String,
+        /// The oldest that will do.
+        oldest: u32,
+    },
+    /// There is no such database, and none may be made.
+    #[error("there is no database `{0}`; create it, or allow it with session.pg_create_database")]
+    NoDatabase(String),
+    /// The server does not let this user in.
+    #[error("the database server refuses the user or the password")]
+    Refused(#[source] Source),
+    /// A text that not every store can keep.
+    #[error("{what} holds NUL, which cannot be stored")]
+    Unstorable {
+        /// What holds it.
+        what: &'static str,
+    },
     /// The session has been owned so often that no event of a further epoch could be numbered.
     #[error("session {session} has used up its epochs")]
     EpochsUsedUp {
@@ -75,4 +106,28 @@ pub enum StoreError {
         #[source]
         source: Source,
     },
+}
+
+impl StoreError {
+    /// Anything else: a fault of ours.
+    pub(super) fn failed(
+        action: &'static str,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
+        Self::Failed {
+            action,
+            source: Arc::new(source),
+        }
+    }
+
+    /// Something stored that cannot be read as what it should be.
+    pub(super) fn corrupt(
+        what: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Corrupt {
+            what,
+            source: source.into().into(),
+        }
+    }
 }

@@ -12,7 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("settings", &["domain"]),
     ("protocol", &["domain"]),
     ("security", &["domain"]),
-    ("store", &["domain"]),
+    ("store", &["domain", "lifecycle"]),
     ("agent", &["domain", "lifecycle", "protocol", "security", "store"]),
     ("service", &["agent", "domain", "lifecycle", "security", "store"]),
     ("api", &["domain", "service"]),
@@ -29,7 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("cli", &["api", "settings", "startup", "telemetry"]),
+    ("cli", &["api", "settings", "startup", "store", "telemetry"]),
 ];
 
 /// Files longer than this are hard to find one's way in.

@@ -12,11 +12,14 @@
 
 mod architecture;
 mod auth;
+mod crash;
+mod expiry;
 mod faults;
 mod input;
 mod lifecycle;
 mod openapi;
 mod sessions;
+mod stores;
 mod support;
 mod turns;
 mod unused;

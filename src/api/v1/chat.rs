@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use validator::{Validate, ValidationError};
 
+use super::rules::rule;
 use super::session_id;
-use super::sessions::rule;
 use crate::api::ApiLimits;
 use crate::api::auth::{AsMember, Caller};
 use crate::api::input::{CheckRequest, ValidJson};

@@ -11,14 +11,12 @@ use super::session_id;
 use crate::api::ApiLimits;
 use crate::api::auth::{AsReader, Caller};
 use crate::api::input::{CheckRequest, ValidQuery};
-use crate::api::page::{CursorKind, PageView, page_size};
+use crate::api::page::{CursorKey, CursorScope, PageView, page_size};
 use crate::api::problem::Problem;
 use crate::api::responses::ListInSessionProblems;
-use crate::api::v1::sessions::{page_limit, within_page_limit};
+use crate::api::v1::rules::{page_limit, within_page_limit};
 use crate::domain::{Event, EventBody, EventId};
 use crate::service::Services;
-
-const CURSOR: CursorKind = CursorKind("messages");
 
 /// Which page of a conversation.
 #[derive(Debug, Deserialize, Validate, IntoParams)]
@@ -134,14 +132,21 @@ pub(in crate::api) async fn list_messages(
     path: web::Path<String>,
     query: ValidQuery<ListMessagesQuery>,
     limits: web::Data<ApiLimits>,
+    cursors: web::Data<CursorKey>,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let id = session_id(&path)?;
+    let filter = [id.to_string()];
+    let scope = CursorScope {
+        list: "messages",
+        tenant: caller.tenant,
+        filter: &filter,
+    };
     let after = query
         .0
         .cursor
         .as_deref()
-        .map(|cursor| CURSOR.read::<u64>(cursor))
+        .map(|cursor| cursors.read::<u64>(scope, cursor))
         .transpose()?;
     let after = after.and_then(EventId::from_number).unwrap_or(EventId::START);
     let page = services
@@ -150,6 +155,6 @@ pub(in crate::api) async fn list_messages(
         .await?;
     Ok(HttpResponse::Ok().json(PageView {
         data: page.items.into_iter().filter_map(MessageView::of).collect(),
-        next_cursor: page.next.map(|id| CURSOR.write(&id)),
+        next_cursor: page.next.map(|id| cursors.write(scope, &id)),
     }))
 }

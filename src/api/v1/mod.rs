@@ -3,6 +3,7 @@
 pub mod chat;
 pub mod messages;
 pub mod models;
+mod rules;
 pub mod sessions;
 
 use crate::domain::SessionId;

@@ -1,35 +1,30 @@
 //! Sessions: made, listed, read, changed, closed, made ready.
 
-use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use actix_web::http::header;
 use actix_web::{HttpResponse, delete, get, patch, post, web};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
-use validator::{Validate, ValidationError};
+use validator::Validate;
 
+use super::rules::{
+    are_tools, is_budget, is_metadata, is_metadata_query, is_search, is_subdir, is_system_prompt, is_title,
+    is_user_id, is_word, page_limit, present, within_page_limit,
+};
 use super::session_id;
 use crate::api::ApiLimits;
 use crate::api::auth::{AsMember, AsReader, Caller};
 use crate::api::input::{CheckRequest, ValidJson, ValidQuery, broken_rules};
-use crate::api::page::{CursorKind, PageView, page_size};
+use crate::api::page::{CursorKey, CursorScope, PageView, page_size};
 use crate::api::problem::{FieldError, Problem, ProblemCode};
 use crate::api::responses::{
     ChangeProblems, CloseProblems, CreateProblems, ListProblems, ReadProblems, ResumeProblems,
 };
-use crate::domain::{
-    PermissionMode, SessionChange, SessionFilter, SessionId, SessionOptions, SessionStatus, Subdir, UserId,
-};
-use crate::service::{NewSession, Services, SessionDetails};
-
-const CURSOR: CursorKind = CursorKind("sessions");
-
-/// A rule that a value breaks.
-pub(super) fn rule(code: &'static str, words: impl Into<Cow<'static, str>>) -> ValidationError {
-    ValidationError::new(code).with_message(words.into())
-}
+use crate::domain::{PermissionMode, SessionChange, SessionId, SessionOptions};
+use crate::service::{NewSession, Services, SessionDetails, SessionQuery, SessionState};
 
 /// A session to be made.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
@@ -156,6 +151,16 @@ pub struct ListSessionsQuery {
     /// Those of this status; active ones when absent.
     #[param(inline)]
     status: Option<StatusQuery>,
+    /// Those in whose title a word begins so, or several words one after the other; case does not count.
+    #[validate(custom(function = "is_search", use_context))]
+    #[param(example = "tidy up")]
+    q: Option<String>,
+    /// Those whose metadata has, under this key at the top, this value: a text, or what a number, a boolean or null is
+    /// written as. May be given for several keys, in place of `KEY`; all of them count.
+    #[serde(default)]
+    #[validate(custom(function = "is_metadata_query", use_context))]
+    #[param(rename = "metadata.KEY", value_type = Option<String>)]
+    metadata: BTreeMap<String, String>,
     /// How many sessions at most.
     #[serde(default, deserialize_with = "page_limit")]
     #[validate(custom(function = "within_page_limit", use_context))]
@@ -167,6 +172,24 @@ pub struct ListSessionsQuery {
 
 impl CheckRequest for ListSessionsQuery {}
 
+impl ListSessionsQuery {
+    /// What a cursor of the list is bound to.
+    fn as_cursor_filter(&self) -> Vec<String> {
+        let status = self.status.unwrap_or(StatusQuery::Active);
+        let mut filter = vec![
+            self.user_id.clone().unwrap_or_default(),
+            format!("{status:?}"),
+            self.q.clone().unwrap_or_default(),
+        ];
+        filter.extend(
+            self.metadata
+                .iter()
+                .flat_map(|(key, value)| [key.clone(), value.clone()]),
+        );
+        filter
+    }
+}
+
 /// Sessions of which status.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -175,119 +198,10 @@ pub enum StatusQuery {
     Active,
     /// Those that were closed.
     Closed,
+    /// Those that were not used for longer than sessions live.
+    Expired,
     /// All.
     All,
-}
-
-fn is_user_id(text: &str) -> Result<(), ValidationError> {
-    text.parse::<UserId>()
-        .map(|_| ())
-        .map_err(|error| rule("invalid_name", error.to_string()))
-}
-
-fn is_subdir(text: &str) -> Result<(), ValidationError> {
-    text.parse::<Subdir>()
-        .map(|_| ())
-        .map_err(|error| rule("invalid_path", error.to_string()))
-}
-
-fn is_title(title: &str, limits: &ApiLimits) -> Result<(), ValidationError> {
-    if title.chars().count() > limits.title_max_chars {
-        return Err(rule(
-            "too_long",
-            format!("must have at most {} characters", limits.title_max_chars),
-        ));
-    }
-    if title.chars().any(char::is_control) {
-        return Err(rule("control_character", "must not hold control characters"));
-    }
-    Ok(())
-}
-
-fn is_metadata(metadata: &Map<String, Value>, limits: &ApiLimits) -> Result<(), ValidationError> {
-    let bytes = serde_json::to_vec(metadata).map_or(usize::MAX, |json| json.len());
-    if bytes > limits.metadata_max_bytes {
-        return Err(rule(
-            "too_long",
-            format!("must have at most {} bytes of JSON", limits.metadata_max_bytes),
-        ));
-    }
-    Ok(())
-}
-
-fn is_word(text: &str) -> Result<(), ValidationError> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "._:/@[]-".contains(c);
-    if text.is_empty() || text.len() > 128 || text.starts_with('-') || !text.chars().all(allowed) {
-        return Err(rule(
-            "invalid_name",
-            "must be a model's name: letters, digits and `._:/@[]-`, at most 128",
-        ));
-    }
-    Ok(())
-}
-
-fn is_system_prompt(text: &str, limits: &ApiLimits) -> Result<(), ValidationError> {
-    if text.len() > limits.system_prompt_max_bytes {
-        return Err(rule(
-            "too_long",
-            format!("must have at most {} bytes", limits.system_prompt_max_bytes),
-        ));
-    }
-    Ok(())
-}
-
-fn are_tools(tools: &[String], limits: &ApiLimits) -> Result<(), ValidationError> {
-    if tools.len() > limits.tool_list_max {
-        return Err(rule(
-            "too_many",
-            format!("must have at most {} entries", limits.tool_list_max),
-        ));
-    }
-    let good = |tool: &String| {
-        tool.chars()
-            .next()
-            .is_some_and(|first| first.is_ascii_alphabetic())
-            && tool.len() <= 512
-            && !tool.chars().any(char::is_control)
-    };
-    if !tools.iter().all(good) {
-        let words = "entries must be tools such as `Read` or `Bash(git:*)`, of at most 512 bytes";
-        return Err(rule("invalid_name", words));
-    }
-    Ok(())
-}
-
-fn is_budget(usd: f64) -> Result<(), ValidationError> {
-    if usd > 0.0 && usd <= 1000.0 {
-        Ok(())
-    } else {
-        Err(rule("out_of_range", "must be more than 0 and at most 1000"))
-    }
-}
-
-/// Reads `limit`, which a query string has as text.
-pub(super) fn page_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse()
-        .map(Some)
-        .map_err(|_unreadable| serde::de::Error::custom("must be a whole number"))
-}
-
-pub(super) fn within_page_limit(limit: u32, limits: &ApiLimits) -> Result<(), ValidationError> {
-    if (1..=limits.page_max).contains(&limit) {
-        Ok(())
-    } else {
-        Err(rule(
-            "out_of_range",
-            format!("must be between 1 and {}", limits.page_max),
-        ))
-    }
-}
-
-/// Tells a field that is null from one that is absent.
-#[expect(clippy::option_option, reason = "absent, null and a value are three things")]
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 /// A session.
@@ -314,7 +228,7 @@ pub struct SessionView {
     /// The CLI's own id of the conversation.
     claude_session_id: String,
     /// Whether it can be used.
-    status: SessionStatus,
+    status: SessionStatusView,
     /// How many prompts it has taken.
     message_count: u64,
     /// Whether a turn runs.
@@ -333,6 +247,29 @@ pub struct SessionView {
     closed_at: Option<DateTime<Utc>>,
 }
 
+/// Whether a session can be used.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = SessionStatus)]
+pub enum SessionStatusView {
+    /// It takes turns.
+    Active,
+    /// It was closed by its client and cannot come back.
+    Closed,
+    /// It was not used for longer than sessions live, and will be removed.
+    Expired,
+}
+
+impl From<SessionState> for SessionStatusView {
+    fn from(state: SessionState) -> Self {
+        match state {
+            SessionState::Active => Self::Active,
+            SessionState::Closed => Self::Closed,
+            SessionState::Expired => Self::Expired,
+        }
+    }
+}
+
 impl From<SessionDetails> for SessionView {
     fn from(details: SessionDetails) -> Self {
         let session = details.session;
@@ -345,7 +282,7 @@ impl From<SessionDetails> for SessionView {
             metadata: session.metadata,
             options: session.options,
             claude_session_id: session.claude_session_id.to_string(),
-            status: session.status,
+            status: details.state.into(),
             message_count: session.message_count,
             busy: details.busy,
             agent_live: details.agent_live,
@@ -421,33 +358,43 @@ pub(in crate::api) async fn list_sessions(
     caller: Caller<AsReader>,
     query: ValidQuery<ListSessionsQuery>,
     limits: web::Data<ApiLimits>,
+    cursors: web::Data<CursorKey>,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let asked = query.0;
-    let filter = SessionFilter {
+    let filter = asked.as_cursor_filter();
+    let scope = CursorScope {
+        list: "sessions",
+        tenant: caller.tenant,
+        filter: &filter,
+    };
+    let query = SessionQuery {
         user: asked
             .user_id
             .as_deref()
             .map(|user| checked("user_id", user))
             .transpose()?,
-        status: match asked.status.unwrap_or(StatusQuery::Active) {
-            StatusQuery::Active => Some(SessionStatus::Active),
-            StatusQuery::Closed => Some(SessionStatus::Closed),
+        state: match asked.status.unwrap_or(StatusQuery::Active) {
+            StatusQuery::Active => Some(SessionState::Active),
+            StatusQuery::Closed => Some(SessionState::Closed),
+            StatusQuery::Expired => Some(SessionState::Expired),
             StatusQuery::All => None,
         },
+        metadata: asked.metadata.into_iter().collect(),
+        title: asked.q,
     };
     let before = asked
         .cursor
         .as_deref()
-        .map(|cursor| CURSOR.read::<SessionId>(cursor))
+        .map(|cursor| cursors.read::<SessionId>(scope, cursor))
         .transpose()?;
     let page = services
         .sessions
-        .list(&caller, filter, before, page_size(asked.limit, &limits))
+        .list(&caller, query, before, page_size(asked.limit, &limits))
         .await?;
     Ok(HttpResponse::Ok().json(PageView {
         data: page.items.into_iter().map(SessionView::from).collect(),
-        next_cursor: page.next.map(|id| CURSOR.write(&id)),
+        next_cursor: page.next.map(|id| cursors.write(scope, &id)),
     }))
 }
 

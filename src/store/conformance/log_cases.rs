@@ -29,13 +29,16 @@ pub(in crate::store::conformance) async fn events_read_back_in_order_after_a_cur
         "they read back as they were written"
     );
     let cursor = written[600].id;
-    let read = |kinds: &'static [EventKind], limit| {
+    let read = async |kinds: &[EventKind], limit| {
+        let query = EventQuery::after(cursor).of_kinds(kinds);
         fixture
             .store
-            .read_events(fixture.tenant, session.id, cursor, kinds, limit)
+            .read_events(fixture.tenant, session.id, &query, limit)
+            .await
+            .unwrap()
     };
-    assert!(read(&[], 5).await.unwrap() == written[601..606]);
-    let messages = read(&[EventKind::Message], 10_000).await.unwrap();
+    assert!(read(&[], 5).await == written[601..606]);
+    let messages = read(&[EventKind::Message], 10_000).await;
     assert!(
         messages
             .iter()
@@ -394,4 +397,146 @@ pub(in crate::store::conformance) async fn a_write_that_is_abandoned_leaves_the_
 pub(in crate::store::conformance) async fn it_answers(fixture: Fixture) {
     fixture.store.ping().await.unwrap();
     fixture.store.close().await;
+}
+
+pub(in crate::store::conformance) async fn pieces_of_messages_read_back_from_any_place_and_only_when_asked_for(
+    fixture: Fixture,
+) {
+    let (session, epoch) = fixture.owned_session().await;
+    let text = |text: &str| EventBody::TextDelta { text: text.into() };
+    let thinking = |text: &str| EventBody::ThinkingDelta { text: text.into() };
+    let bodies = [
+        EventBody::TurnStarted {},
+        thinking("h\u{0}m"),
+        thinking("…"),
+        text("Hel"),
+        text("lo"),
+        said("Hello"),
+        text("more"),
+    ];
+    let events: Vec<_> = (1..)
+        .zip(bodies)
+        .map(|(sequence, body)| event(epoch, sequence, body))
+        .collect();
+    for part in events.chunks(6) {
+        fixture
+            .store
+            .append_events(fixture.tenant, session.id, epoch, part)
+            .await
+            .unwrap();
+    }
+    let read = async |query: EventQuery, limit| {
+        fixture
+            .store
+            .read_events(fixture.tenant, session.id, &query, limit)
+            .await
+            .unwrap()
+    };
+    let all = |after: usize| EventQuery {
+        deltas: true,
+        ..EventQuery::after(EventId::new(epoch, u32::try_from(after).unwrap()))
+    };
+    for after in 0..=events.len() {
+        assert_eq!(read(all(after), 100).await, events[after..], "after {after}");
+        let first = events.get(after..=after).unwrap_or_default();
+        assert_eq!(read(all(after), 1).await, first, "one after {after}");
+    }
+    assert_eq!(
+        read(EventQuery::default(), 100).await,
+        [events[0].clone(), events[5].clone()]
+    );
+    let only_text = EventQuery::default().of_kinds(&[EventKind::TextDelta]);
+    assert_eq!(read(only_text.clone(), 1).await, events[3..4]);
+    assert_eq!(read(only_text, 9).await, [&events[3..5], &events[6..]].concat());
+    let until = EventQuery {
+        until: Some(events[3].id),
+        ..all(1)
+    };
+    assert_eq!(read(until, 9).await, events[1..4]);
+}
+
+pub(in crate::store::conformance) async fn a_range_of_the_log_is_read_by_its_ends(fixture: Fixture) {
+    let (session, epoch) = fixture.owned_session().await;
+    let events: Vec<_> = (1..=9)
+        .map(|sequence| event(epoch, sequence, said("x")))
+        .collect();
+    fixture
+        .store
+        .append_events(fixture.tenant, session.id, epoch, &events)
+        .await
+        .unwrap();
+    let range = EventQuery {
+        after: events[2].id,
+        until: Some(events[6].id),
+        ..EventQuery::default()
+    };
+    let read = fixture
+        .store
+        .read_events(fixture.tenant, session.id, &range, 100)
+        .await
+        .unwrap();
+    assert_eq!(read, events[3..=6]);
+}
+
+pub(in crate::store::conformance) async fn the_last_id_is_told(fixture: Fixture) {
+    let (session, epoch) = fixture.owned_session().await;
+    let last = async |tenant| fixture.store.last_event_id(tenant, session.id).await.unwrap();
+    assert_eq!(last(fixture.tenant).await, None);
+    let events = [event(epoch, 4, said("x")), event(epoch, 9, said("y"))];
+    fixture
+        .store
+        .append_events(fixture.tenant, session.id, epoch, &events)
+        .await
+        .unwrap();
+    assert_eq!(last(fixture.tenant).await, Some(events[1].id));
+    assert_eq!(last(tenant(&*fixture.store, "other").await).await, None);
+}
+
+pub(in crate::store::conformance) async fn turns_are_listed_newest_first(fixture: Fixture) {
+    let (session, epoch) = fixture.owned_session().await;
+    let mut turns = Vec::new();
+    for sequence in 1..=5 {
+        let before = now();
+        while now() == before {
+            std::hint::spin_loop();
+        }
+        let turn = turn_of(&session);
+        let began = [event(epoch, sequence * 2, said("a"))];
+        fixture
+            .store
+            .begin_turn(fixture.tenant, epoch, &turn, &began)
+            .await
+            .unwrap();
+        fixture
+            .store
+            .finish_turn(fixture.tenant, epoch, &end_of(&turn), &[])
+            .await
+            .unwrap();
+        turns.push(turn.id);
+    }
+    turns.reverse();
+    let first = fixture
+        .store
+        .list_turns(fixture.tenant, session.id, None, 3)
+        .await
+        .unwrap();
+    let rest = fixture
+        .store
+        .list_turns(fixture.tenant, session.id, first.next, 3)
+        .await
+        .unwrap();
+    let seen: Vec<_> = first
+        .items
+        .iter()
+        .chain(&rest.items)
+        .map(|turn| turn.id)
+        .collect();
+    assert_eq!((seen, rest.next), (turns, None));
+    let other = tenant(&*fixture.store, "other").await;
+    let foreign = fixture
+        .store
+        .list_turns(other, session.id, None, 3)
+        .await
+        .unwrap();
+    assert_eq!(foreign.items, []);
 }

@@ -1,17 +1,21 @@
 //! What every store does: small cases, each run against each store. A new backend is one more line at the end.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use private_postgres::Cluster;
 use serde_json::json;
 
 use super::memory::MemoryStore;
+use super::postgres::{PostgresOptions, PostgresStore, PostgresTarget};
+use super::sql::CommitOptions;
 use super::sqlite::{SqliteOptions, SqliteStore};
 use super::{Store, StoreError, TurnEnd};
 use crate::domain::{
-    ClaudeSessionId, Clock as _, Epoch, Event, EventBody, EventId, EventKind, MicroUsd, PermissionMode,
-    Session, SessionChange, SessionFilter, SessionId, SessionOptions, SessionStatus, SystemClock, Tenant,
-    TenantId, ToolCall, Turn, TurnId, TurnOutcome, TurnStatus, Usage,
+    Activity, ClaudeSessionId, Clock as _, Epoch, Event, EventBody, EventId, EventKind, EventQuery, MicroUsd,
+    PermissionMode, Session, SessionChange, SessionFilter, SessionId, SessionOptions, SessionStatus,
+    SystemClock, Tenant, TenantId, ToolCall, Turn, TurnId, TurnOutcome, TurnStatus, Usage, UsageRecord,
 };
 
 /// A store and what has to live as long as it.
@@ -47,12 +51,51 @@ async fn memory() -> Fixture {
     fixture(Arc::new(MemoryStore::new()), None).await
 }
 
+fn commit_options() -> CommitOptions {
+    CommitOptions {
+        window: Duration::ZERO,
+        group_max: 256,
+        queue: 64,
+    }
+}
+
 fn sqlite_options(folder: &tempfile::TempDir) -> SqliteOptions {
     SqliteOptions {
         path: folder.path().join("new/folder/paddock.db"),
         readers: 2,
-        patience: std::time::Duration::from_secs(5),
+        patience: Duration::from_secs(5),
+        commit: commit_options(),
     }
+}
+
+/// The cluster that the tests of this process share. Its keeper ends it with the process.
+fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| Cluster::start().unwrap())
+}
+
+fn postgres_options(url: String) -> PostgresOptions {
+    PostgresOptions {
+        target: PostgresTarget::Url(url.into()),
+        tls: None,
+        root_certificate: None,
+        connections: 6,
+        writers: 2,
+        patience: Duration::from_secs(5),
+        statement_timeout: Duration::from_secs(10),
+        create_database: true,
+        commit: commit_options(),
+    }
+}
+
+/// Options for a database that does not exist yet.
+fn new_database() -> PostgresOptions {
+    postgres_options(cluster().url(&cluster().new_name()))
+}
+
+async fn postgres() -> Fixture {
+    let store = PostgresStore::open(new_database()).await.unwrap();
+    fixture(Arc::new(store), None).await
 }
 
 async fn sqlite() -> Fixture {
@@ -112,7 +155,7 @@ impl Fixture {
 
     async fn all_events(&self, id: SessionId) -> Vec<Event> {
         self.store
-            .read_events(self.tenant, id, EventId::START, &[], 10_000)
+            .read_events(self.tenant, id, &EventQuery::default(), 10_000)
             .await
             .unwrap()
     }
@@ -178,16 +221,28 @@ fn end_of(turn: &Turn) -> TurnEnd {
         },
         claude_session_id: None,
         conversation_started: true,
+        usage: Vec::new(),
     }
 }
 
+mod against_a_model;
+mod archive_cases;
 mod in_a_file;
+mod keeping_cases;
 mod log_cases;
+mod on_a_server;
+mod record_cases;
 mod session_cases;
+mod statements;
+mod transcript_cases;
 
 mod cases {
+    pub(super) use super::archive_cases::*;
+    pub(super) use super::keeping_cases::*;
     pub(super) use super::log_cases::*;
+    pub(super) use super::record_cases::*;
     pub(super) use super::session_cases::*;
+    pub(super) use super::transcript_cases::*;
 }
 
 macro_rules! conformance {
@@ -222,9 +277,38 @@ macro_rules! conformance {
             a_turn_that_has_an_outcome_keeps_it,
             many_writers_at_once_lose_nothing,
             a_write_that_is_abandoned_leaves_the_store_usable,
+            pieces_of_messages_read_back_from_any_place_and_only_when_asked_for,
+            a_range_of_the_log_is_read_by_its_ends,
+            the_last_id_is_told,
+            turns_are_listed_newest_first,
+            sessions_are_found_by_their_titles_and_metadata,
+            what_a_session_is_found_by_follows_its_changes,
+            text_with_nul_is_refused_by_name_and_json_with_it_is_kept,
+            tenants_are_listed_by_name,
+            a_session_that_is_used_lives_on_and_time_never_goes_back,
+            an_unused_session_is_removed_with_all_it_has_but_its_usage,
+            a_session_in_a_turn_is_not_removed,
+            what_removed_sessions_left_is_freed_a_little_at_a_time,
+            pieces_of_messages_are_trimmed_by_age_and_whole_messages_stay,
+            old_events_are_trimmed_for_one_tenant_a_little_at_a_time,
+            a_lease_is_one_instances_until_it_ends,
+            a_lease_that_was_lost_is_fenced,
+            leases_are_renewed_together,
+            a_permission_is_answered_once,
+            permissions_are_listed_while_they_wait_and_expire,
+            keys_are_found_by_digest_and_have_one_living_name,
+            usage_is_entered_once_and_added_up,
+            a_turns_usage_is_entered_with_its_end,
+            a_request_is_done_once,
+            a_secret_is_the_first_one,
+            transcripts_read_back_as_they_were_written,
+            a_line_that_comes_twice_is_kept_once,
+            a_torn_line_is_named_and_the_rest_is_kept,
+            a_transcript_is_written_by_its_owner_only,
+            an_archive_fills_an_empty_store_with_the_same,
             it_answers,
         })*
     };
 }
 
-conformance!(memory, sqlite);
+conformance!(memory, sqlite, postgres);

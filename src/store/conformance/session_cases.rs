@@ -3,7 +3,7 @@
 use super::*;
 
 pub(in crate::store::conformance) async fn a_session_reads_back_as_it_was_written(fixture: Fixture) {
-    let odd = "\u{0}\u{1f980} 日本 \"quoted\" \\ \n\t';-- ";
+    let odd = "\u{1}\u{1f980} 日本 \"quoted\" \\ \n\t';-- ";
     let session = Session {
         subdir: Some("a/日本".parse().unwrap()),
         title: Some(odd.to_owned()),
@@ -68,7 +68,7 @@ pub(in crate::store::conformance) async fn another_tenants_session_is_no_session
     assert_eq!(store.unfinished_turns(other, session.id).await.unwrap(), []);
     assert_eq!(
         store
-            .read_events(other, session.id, EventId::START, &[], 9)
+            .read_events(other, session.id, &EventQuery::default(), 9)
             .await
             .unwrap(),
         []
@@ -149,6 +149,7 @@ pub(in crate::store::conformance) async fn lists_are_filtered_by_user_and_status
     let filter = |user: Option<&str>, status| SessionFilter {
         user: user.map(|user| user.parse().unwrap()),
         status,
+        ..SessionFilter::default()
     };
     assert_eq!(fixture.listed(&filter(Some("alice"), None)).await, [closed, open]);
     assert_eq!(
@@ -162,7 +163,7 @@ pub(in crate::store::conformance) async fn lists_are_filtered_by_user_and_status
         [closed]
     );
     assert_eq!(fixture.listed(&filter(Some("carol"), None)).await, []);
-    assert_eq!(fixture.store.count_active_sessions().await.unwrap(), 2);
+    assert_eq!(fixture.store.count_active_sessions(None).await.unwrap(), 2);
 }
 
 pub(in crate::store::conformance) async fn a_change_changes_what_it_names_and_nothing_else(fixture: Fixture) {
@@ -244,4 +245,148 @@ pub(in crate::store::conformance) async fn closing_is_for_good_and_keeps_its_fir
         [],
         "nothing of a refused turn is kept"
     );
+}
+
+pub(in crate::store::conformance) async fn sessions_are_found_by_their_titles_and_metadata(fixture: Fixture) {
+    let make = async |title: &str, metadata: serde_json::Value| {
+        let session = Session {
+            title: Some(title.to_owned()),
+            metadata: metadata.as_object().unwrap().clone(),
+            ..session_of(fixture.tenant, "alice")
+        };
+        fixture
+            .store
+            .insert_session(fixture.tenant, &session)
+            .await
+            .unwrap();
+        session.id
+    };
+    let tests = make("Tidy up the tests", json!({"team": "core", "n": 7, "on": true})).await;
+    let readme = make("整理 README", json!({"team": "docs", "long": "x".repeat(9000)})).await;
+    let by_title = async |title: &str| {
+        let filter = SessionFilter {
+            title: Some(title.to_owned()),
+            ..SessionFilter::default()
+        };
+        fixture.listed(&filter).await
+    };
+    assert_eq!(by_title("UP the").await, [tests]);
+    assert_eq!(by_title("理 read").await, [readme]);
+    assert_eq!(by_title("t").await, [tests]);
+    assert_eq!(by_title("idy").await, []);
+    assert_eq!(by_title("%").await, []);
+    let by_metadata = async |wanted: &[(&str, &str)]| {
+        let metadata = wanted
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let filter = SessionFilter {
+            metadata: metadata.collect(),
+            ..SessionFilter::default()
+        };
+        fixture.listed(&filter).await
+    };
+    assert_eq!(by_metadata(&[("team", "core")]).await, [tests]);
+    assert_eq!(
+        by_metadata(&[("team", "core"), ("n", "7"), ("on", "true")]).await,
+        [tests]
+    );
+    assert_eq!(by_metadata(&[("team", "core"), ("n", "8")]).await, []);
+    assert_eq!(by_metadata(&[("long", &"x".repeat(9000))]).await, [readme]);
+    assert_eq!(by_metadata(&[("core", "team")]).await, []);
+    let both = SessionFilter {
+        title: Some("tidy".into()),
+        metadata: vec![("team".into(), "core".into())],
+        user: Some("alice".parse().unwrap()),
+        status: Some(SessionStatus::Active),
+        activity: Some(Activity::UpTo(now())),
+    };
+    assert_eq!(fixture.listed(&both).await, [tests]);
+    let other = tenant(&*fixture.store, "other").await;
+    let foreign = fixture.store.list_sessions(other, &both, None, 9).await.unwrap();
+    assert_eq!(foreign.items, []);
+}
+
+pub(in crate::store::conformance) async fn what_a_session_is_found_by_follows_its_changes(fixture: Fixture) {
+    let id = fixture.session("alice").await.id;
+    let by_title = async |title: &str| {
+        let filter = SessionFilter {
+            title: Some(title.to_owned()),
+            ..SessionFilter::default()
+        };
+        fixture.listed(&filter).await
+    };
+    for title in [Some("first"), Some("second"), None] {
+        let change = SessionChange {
+            title: Some(title.map(ToOwned::to_owned)),
+            metadata: None,
+        };
+        fixture
+            .store
+            .update_session(fixture.tenant, id, &change)
+            .await
+            .unwrap();
+        assert_eq!(by_title("first").await.len(), usize::from(title == Some("first")));
+        assert_eq!(
+            by_title("second").await.len(),
+            usize::from(title == Some("second"))
+        );
+    }
+}
+
+pub(in crate::store::conformance) async fn text_with_nul_is_refused_by_name_and_json_with_it_is_kept(
+    fixture: Fixture,
+) {
+    let titled = Session {
+        title: Some("a\0b".into()),
+        ..session_of(fixture.tenant, "alice")
+    };
+    let refused = fixture.store.insert_session(fixture.tenant, &titled).await;
+    assert!(
+        matches!(refused, Err(StoreError::Unstorable { .. })),
+        "{refused:?}"
+    );
+    let (session, epoch) = fixture.owned_session().await;
+    let change = SessionChange {
+        title: Some(titled.title),
+        metadata: None,
+    };
+    let refused = fixture
+        .store
+        .update_session(fixture.tenant, session.id, &change)
+        .await;
+    assert!(
+        matches!(refused, Err(StoreError::Unstorable { .. })),
+        "{refused:?}"
+    );
+    let turn = Turn {
+        message: "a\0b".into(),
+        ..turn_of(&session)
+    };
+    let refused = fixture.store.begin_turn(fixture.tenant, epoch, &turn, &[]).await;
+    assert!(
+        matches!(refused, Err(StoreError::Unstorable { .. })),
+        "{refused:?}"
+    );
+    let events = [event(epoch, 1, said("a\0b"))];
+    fixture
+        .store
+        .append_events(fixture.tenant, session.id, epoch, &events)
+        .await
+        .unwrap();
+    assert_eq!(fixture.all_events(session.id).await, events);
+}
+
+pub(in crate::store::conformance) async fn tenants_are_listed_by_name(fixture: Fixture) {
+    for name in ["b-2", "b2", "a", "b"] {
+        tenant(&*fixture.store, name).await;
+    }
+    let mut names = Vec::new();
+    let mut after = None;
+    loop {
+        let page = fixture.store.list_tenants(after.as_ref(), 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.name.clone());
+        names.extend(page.iter().map(|tenant| tenant.name.to_string()));
+    }
+    assert_eq!(names, ["a", "acme", "b", "b-2", "b2"]);
 }

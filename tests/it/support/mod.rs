@@ -6,12 +6,13 @@ mod sse;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use paddock::settings::{KeySettings, Settings, StorageKind};
 use paddock::startup::{Application, Stopper};
+use private_postgres::Cluster;
 use serde_json::Value;
 
 pub(crate) use client::{Answer, Client, read};
@@ -85,6 +86,27 @@ impl AppBuilder {
         self
     }
 
+    /// On a new database of the tests' cluster.
+    pub(crate) fn in_postgres(self) -> Self {
+        let url = cluster().url(&cluster().new_name());
+        self.on_database(&url)
+    }
+
+    /// The URL of its database, if it is on a server.
+    pub(crate) fn database_url(&self) -> Option<String> {
+        use secrecy::ExposeSecret as _;
+        let url = self.settings.session.database_url.as_ref();
+        url.map(|url| url.expose_secret().to_owned())
+    }
+
+    /// On the database of this URL.
+    pub(crate) fn on_database(self, url: &str) -> Self {
+        self.with(|settings| {
+            settings.session.storage = StorageKind::Postgresql;
+            settings.session.database_url = Some(url.to_owned().into());
+        })
+    }
+
     pub(crate) fn in_memory(self) -> Self {
         self.with(|settings| settings.session.storage = StorageKind::Memory)
     }
@@ -136,6 +158,12 @@ impl AppBuilder {
             thread: Some(thread),
         }
     }
+}
+
+/// The PostgreSQL cluster that the tests of this process share. Its keeper ends it with the process.
+pub(crate) fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| Cluster::start().unwrap())
 }
 
 /// The key that goes by this name in tests.

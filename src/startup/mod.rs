@@ -3,6 +3,8 @@
 //! [`Application::build`] makes everything and binds the port; [`Application::run_until_stopped`] serves until it is
 //! told to end. Tests build the same value on port 0.
 
+pub mod stores;
+
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -15,17 +17,18 @@ use secrecy::ExposeSecret as _;
 use crate::agent::actor::ActorLimits;
 use crate::agent::home::Homes;
 use crate::agent::launch::{LaunchSettings, ModelCredential};
-use crate::agent::{AgentSettings, Agents};
+use crate::agent::{AgentSettings, Agents, FeedLimits};
+use crate::api::page::CursorKey;
 use crate::api::{self, ApiLimits, ApiState, Authenticator, ServerOptions};
 use crate::domain::{Clock, Principal, Role, SystemClock, Tenant, TenantId, TenantName};
 use crate::lifecycle::{Shutdown, Tasks};
 use crate::security::environment;
 use crate::security::keys::{KeyHash, KeyIdentity, KeyRing};
 use crate::security::workspace::{WorkspaceError, Workspaces};
-use crate::service::{HealthService, ModelAccess, ModelService, Services, SessionService, TurnService};
-use crate::settings::{self, ModelSection, Settings, StorageKind};
-use crate::store::memory::MemoryStore;
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::service::{
+    HealthService, Housekeeping, KeepRules, ModelAccess, ModelService, Services, SessionService, TurnService,
+};
+use crate::settings::{self, ModelSection, Settings};
 use crate::store::{Store, StoreError};
 
 /// How long open connections may take to end once nothing new is served.
@@ -69,6 +72,9 @@ pub enum StartupError {
     /// What an earlier process left cannot be settled.
     #[error("turns that an earlier process left unfinished cannot be settled")]
     Settle(#[from] crate::agent::log::LogError),
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    Random(#[source] getrandom::Error),
     /// The HTTP server failed.
     #[error("the HTTP server failed")]
     Http(#[source] std::io::Error),
@@ -136,7 +142,7 @@ impl Application {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = Tasks::on(tokio::runtime::Handle::current());
         let shutdown = Shutdown::new();
-        let store = open_store(&settings).await?;
+        let store = stores::open(&settings).await?;
         let workspaces = Arc::new(Workspaces::open(
             &settings.user.base_dir,
             settings.user.auto_create_dir,
@@ -166,11 +172,20 @@ impl Application {
         }
         let reaper = agents.clone();
         tasks.spawn(async move { reaper.reap().await });
+        let housekeeping = Housekeeping::new(
+            Arc::clone(&store),
+            agents.clone(),
+            Arc::clone(&clock),
+            shutdown.clone(),
+            keep_rules(&settings),
+        );
+        tasks.spawn(housekeeping.run());
 
         let state = ApiState {
             services: services(&settings, &store, &agents, &workspaces, &clock, &shutdown),
             authenticator: authenticator(&settings, &*store, &clock).await?,
             limits: api_limits(&settings),
+            cursors: cursor_key(&*store).await?,
         };
         let server = api::serve(state, listener, &server_options(&settings)).map_err(StartupError::Http)?;
         Ok(Self {
@@ -263,11 +278,11 @@ async fn stop_listening(
     served.map_err(StartupError::Http)
 }
 
-async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
-    Ok(match settings.session.storage {
-        StorageKind::Memory => Arc::new(MemoryStore::new()),
-        StorageKind::Sqlite => Arc::new(SqliteStore::open(sqlite_options(settings)).await?),
-    })
+/// What cursors are signed with: the same for all servers on a store, and after a restart.
+async fn cursor_key(store: &dyn Store) -> Result<CursorKey, StartupError> {
+    let mut new = [0; 32];
+    getrandom::fill(&mut new).map_err(StartupError::Random)?;
+    Ok(CursorKey::new(store.ensure_secret("cursors", new).await?))
 }
 
 fn services(
@@ -294,11 +309,12 @@ fn services(
         settings.events.read_batch,
     );
     Services {
-        sessions,
+        sessions: Arc::clone(&sessions),
         turns: Arc::new(turns),
         models: Arc::new(ModelService::new(agents.clone())),
         health: Arc::new(HealthService::new(
             Arc::clone(store),
+            Arc::clone(&sessions),
             agents.clone(),
             shutdown.clone(),
             model_access(&settings.model),
@@ -323,11 +339,16 @@ fn credential(model: &ModelSection) -> Option<ModelCredential> {
     api_key.or(auth_token).or(oauth_token)
 }
 
-fn sqlite_options(settings: &Settings) -> SqliteOptions {
-    SqliteOptions {
-        path: settings.session.sqlite_path.clone(),
-        readers: settings.session.sqlite_readers,
-        patience: settings.session.store_patience,
+fn keep_rules(settings: &Settings) -> KeepRules {
+    let (session, events) = (&settings.session, &settings.events);
+    KeepRules {
+        ttl: session.ttl,
+        removal_delay: session.removal_delay,
+        delta_retention: events.delta_retention,
+        retention: events.retention,
+        tenant_retention: events.tenant_retention.clone(),
+        sweep_interval: session.sweep_interval,
+        sweep_batch: session.sweep_batch,
     }
 }
 
@@ -344,7 +365,11 @@ fn agent_settings(settings: &Settings) -> AgentSettings {
             line_limit_bytes: agent.line_limit_bytes,
             stderr_tail_bytes: agent.stderr_tail_bytes,
         },
-        feed_max_bytes: settings.events.feed_max_bytes,
+        feed: FeedLimits {
+            max_bytes: settings.events.feed_max_bytes,
+            delta_segment_bytes: settings.events.delta_segment_bytes,
+        },
+        transcript_buffer_bytes: agent.transcript_buffer_bytes,
     }
 }
 
@@ -376,6 +401,7 @@ fn api_limits(settings: &Settings) -> ApiLimits {
         message_max_bytes: limits.message_max_bytes,
         title_max_chars: limits.title_max_chars,
         metadata_max_bytes: limits.metadata_max_bytes,
+        metadata_filters_max: limits.metadata_filters_max,
         system_prompt_max_bytes: limits.system_prompt_max_bytes,
         tool_list_max: limits.tool_list_max,
         turn_timeout_max: limits.turn_timeout_max,

@@ -1,0 +1,191 @@
+//! Removes what is no longer to be kept: expired sessions, what removed sessions left, old pieces of messages, old
+//! events. A little at a time, so that it is never in the way, for as long as the server runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::sessions::border;
+use crate::agent::Agents;
+use crate::domain::{Clock, TenantId, TenantName};
+use crate::lifecycle::Shutdown;
+use crate::store::{Result, Store};
+
+/// How long things are kept.
+#[derive(Debug, Clone)]
+pub struct KeepRules {
+    /// How long a session lives after its last use; zero: for ever.
+    pub ttl: Duration,
+    /// How long one that has expired is kept; for ever when absent.
+    pub removal_delay: Option<Duration>,
+    /// How long pieces of messages are kept after their turn.
+    pub delta_retention: Duration,
+    /// How long events are kept; zero: as long as their session.
+    pub retention: Duration,
+    /// The same for single tenants.
+    pub tenant_retention: BTreeMap<String, Duration>,
+    /// How often it is looked.
+    pub sweep_interval: Duration,
+    /// How many sessions, or rows, are removed in one step.
+    pub sweep_batch: u32,
+}
+
+/// What one look removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Sessions.
+    pub sessions: u64,
+    /// Rows that removed sessions had left.
+    pub left_behind: u64,
+    /// Rows of pieces of messages.
+    pub deltas: u64,
+    /// Rows of events.
+    pub events: u64,
+}
+
+/// Removes what is no longer to be kept.
+#[derive(Debug)]
+pub struct Housekeeping {
+    store: Arc<dyn Store>,
+    agents: Agents,
+    clock: Arc<dyn Clock>,
+    shutdown: Shutdown,
+    rules: KeepRules,
+}
+
+impl Housekeeping {
+    /// Over these parts, by these rules.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        agents: Agents,
+        clock: Arc<dyn Clock>,
+        shutdown: Shutdown,
+        rules: KeepRules,
+    ) -> Self {
+        Self {
+            store,
+            agents,
+            clock,
+            shutdown,
+            rules,
+        }
+    }
+
+    /// Looks again and again, for as long as the server runs.
+    pub async fn run(self) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(self.rules.sweep_interval) => {}
+                () = self.shutdown.begun() => return,
+            }
+            match self.sweep().await {
+                Ok(swept) if swept == Swept::default() => {}
+                Ok(swept) => tracing::info!(
+                    sessions = swept.sessions,
+                    left_behind = swept.left_behind,
+                    deltas = swept.deltas,
+                    events = swept.events,
+                    "removed what is no longer to be kept"
+                ),
+                // The next look finds the same again.
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "not everything that is no longer to be kept was removed"
+                ),
+            }
+        }
+    }
+
+    /// Looks once.
+    pub async fn sweep(&self) -> Result<Swept> {
+        let now = self.clock.now();
+        let mut swept = Swept::default();
+        let (rules, ttl) = (&self.rules, self.rules.ttl);
+        if let Some(delay) = rules.removal_delay.filter(|_| !ttl.is_zero())
+            && let Some(unused_since) = border(now, ttl.checked_add(delay))
+        {
+            swept.sessions = self.repeat(Step::Remove { unused_since }).await?;
+        }
+        swept.left_behind = self.repeat(Step::Purge).await?;
+        if let Some(before) = border(now, Some(rules.delta_retention)) {
+            swept.deltas = self.repeat(Step::TrimDeltas { before }).await?;
+        }
+        if !rules.retention.is_zero() || !rules.tenant_retention.is_empty() {
+            swept.events = self.trim_events(now).await?;
+        }
+        Ok(swept)
+    }
+
+    async fn trim_events(&self, now: DateTime<Utc>) -> Result<u64> {
+        const TENANTS_AT_ONCE: u32 = 100;
+        let mut trimmed = 0;
+        let mut after: Option<TenantName> = None;
+        loop {
+            let tenants = self.store.list_tenants(after.as_ref(), TENANTS_AT_ONCE).await?;
+            let Some(last) = tenants.last() else {
+                return Ok(trimmed);
+            };
+            after = Some(last.name.clone());
+            for tenant in tenants {
+                let retention = self
+                    .rules
+                    .tenant_retention
+                    .get(tenant.name.as_str())
+                    .copied()
+                    .unwrap_or(self.rules.retention);
+                if let Some(before) = border(now, Some(retention).filter(|age| !age.is_zero())) {
+                    let tenant = tenant.id;
+                    trimmed += self.repeat(Step::TrimEvents { tenant, before }).await?;
+                }
+            }
+        }
+    }
+
+    /// Takes steps until one finds nothing, or the server is to end; how much they did.
+    async fn repeat(&self, step: Step) -> Result<u64> {
+        let mut done = 0;
+        while !self.shutdown.has_begun() {
+            match self.take(step).await? {
+                0 => break,
+                some => done += some,
+            }
+        }
+        Ok(done)
+    }
+
+    async fn take(&self, step: Step) -> Result<u64> {
+        let limit = self.rules.sweep_batch;
+        match step {
+            Step::Remove { unused_since } => self.remove_sessions(unused_since, limit).await,
+            Step::Purge => self.store.purge_removed(limit).await,
+            Step::TrimDeltas { before } => self.store.trim_deltas(before, limit).await,
+            Step::TrimEvents { tenant, before } => self.store.trim_events(tenant, before, limit).await,
+        }
+    }
+
+    async fn remove_sessions(&self, unused_since: DateTime<Utc>, limit: u32) -> Result<u64> {
+        let mut removed = 0;
+        for (tenant, session) in self.store.unused_sessions(unused_since, limit).await? {
+            if self.shutdown.has_begun() {
+                break;
+            }
+            if self.store.remove_session(tenant, session, unused_since).await? {
+                self.agents.close(tenant, session).await;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// One of the things that are done a little at a time.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Remove { unused_since: DateTime<Utc> },
+    Purge,
+    TrimDeltas { before: DateTime<Utc> },
+    TrimEvents { tenant: TenantId, before: DateTime<Utc> },
+}

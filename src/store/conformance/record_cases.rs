@@ -1,0 +1,344 @@
+//! What every store does with permissions, keys, the ledger, requests and secrets.
+
+use super::*;
+use crate::domain::{
+    ApiKey, KeyDigest, KeyId, Permission, PermissionDecision, PermissionId, PermissionResolution, Role,
+    UsageGroup, UsageQuery, UsageSum,
+};
+use crate::store::{Begun, PermissionFilter};
+
+pub(in crate::store::conformance) fn permission_of(
+    session: &Session,
+    expires_at: DateTime<Utc>,
+) -> Permission {
+    let before = now();
+    while now() == before {
+        std::hint::spin_loop();
+    }
+    Permission {
+        id: PermissionId::generate(&SystemClock),
+        session: session.id,
+        user: session.user.clone(),
+        turn: TurnId::generate(&SystemClock),
+        tool_name: "Bash".into(),
+        tool_input: json!({"command": "rm -rf \u{0}"}),
+        tool_use_id: Some("t1".into()),
+        created_at: now(),
+        expires_at,
+        resolution: None,
+    }
+}
+
+fn answer(decision: PermissionDecision, by: &str) -> PermissionResolution {
+    PermissionResolution {
+        decision,
+        message: Some("as you like".into()),
+        updated_input: Some(json!({"command": "ls"})),
+        by: by.into(),
+        at: now(),
+    }
+}
+
+pub(in crate::store::conformance) async fn a_permission_is_answered_once(fixture: Fixture) {
+    let session = fixture.session("alice").await;
+    let (store, owner) = (&*fixture.store, fixture.tenant);
+    let permission = permission_of(&session, now());
+    store.insert_permission(owner, &permission).await.unwrap();
+    assert_eq!(
+        store.find_permission(owner, permission.id).await.unwrap(),
+        Some(permission.clone())
+    );
+    let first = answer(PermissionDecision::Allow, "alice");
+    let second = answer(PermissionDecision::Deny, "bob");
+    for resolution in [&first, &second] {
+        let stands = store
+            .resolve_permission(owner, permission.id, resolution)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(stands.resolution.as_ref(), Some(&first));
+    }
+    let other = tenant(store, "other").await;
+    assert_eq!(store.find_permission(other, permission.id).await.unwrap(), None);
+    assert_eq!(
+        store
+            .resolve_permission(other, permission.id, &first)
+            .await
+            .unwrap(),
+        None
+    );
+    let stray = permission_of(&session_of(owner, "alice"), now());
+    for (tenant, permission) in [(owner, &stray), (other, &permission_of(&session, now()))] {
+        let refused = store.insert_permission(tenant, permission).await;
+        assert!(
+            matches!(refused, Err(StoreError::SessionGone { .. })),
+            "{refused:?}"
+        );
+    }
+}
+
+pub(in crate::store::conformance) async fn permissions_are_listed_while_they_wait_and_expire(
+    fixture: Fixture,
+) {
+    let (store, tenant) = (&*fixture.store, fixture.tenant);
+    let (alice, bob) = (fixture.session("alice").await, fixture.session("bob").await);
+    let start = now();
+    let mut ids = Vec::new();
+    for (session, minutes) in [(&alice, 1), (&alice, 5), (&bob, 1), (&bob, 5)] {
+        let permission = permission_of(session, start + TimeDelta::minutes(minutes));
+        store.insert_permission(tenant, &permission).await.unwrap();
+        ids.push(permission.id);
+    }
+    let pending = async |filter: PermissionFilter, after, limit| {
+        let found = store
+            .list_pending_permissions(tenant, &filter, after, limit)
+            .await;
+        found
+            .unwrap()
+            .iter()
+            .map(|permission| permission.id)
+            .collect::<Vec<_>>()
+    };
+    let of_bob = PermissionFilter {
+        user: Some(bob.user.clone()),
+        session: None,
+    };
+    let of_alice = PermissionFilter {
+        session: Some(alice.id),
+        user: None,
+    };
+    assert_eq!(pending(PermissionFilter::default(), None, 9).await, ids);
+    assert_eq!(
+        pending(PermissionFilter::default(), Some(ids[0]), 2).await,
+        ids[1..3]
+    );
+    assert_eq!(pending(of_alice, None, 9).await, ids[..2]);
+    assert_eq!(pending(of_bob.clone(), None, 9).await, ids[2..]);
+    let border = start + TimeDelta::minutes(1);
+    assert_eq!(store.expire_permissions(border, 1).await.unwrap(), 1);
+    assert_eq!(store.expire_permissions(border, 9).await.unwrap(), 1);
+    assert_eq!(store.expire_permissions(border, 9).await.unwrap(), 0);
+    assert_eq!(pending(of_bob, None, 9).await, ids[3..]);
+    let expired = store.find_permission(tenant, ids[0]).await.unwrap().unwrap();
+    assert_eq!(
+        expired.resolution.map(|resolution| resolution.decision),
+        Some(PermissionDecision::Expired)
+    );
+    assert_eq!(store.list_permissions(tenant, None, 9).await.unwrap().len(), 4);
+}
+
+pub(in crate::store::conformance) fn key_of(name: &str, digest: u8) -> ApiKey {
+    let before = now();
+    while now() == before {
+        std::hint::spin_loop();
+    }
+    ApiKey {
+        id: KeyId::generate(&SystemClock),
+        name: name.into(),
+        role: Role::Member,
+        user: Some("alice".parse().unwrap()),
+        digest: KeyDigest([digest; 32]),
+        created_at: now(),
+        expires_at: Some(now()),
+        revoked_at: None,
+        last_used_at: None,
+    }
+}
+
+pub(in crate::store::conformance) async fn keys_are_found_by_digest_and_have_one_living_name(
+    fixture: Fixture,
+) {
+    let (store, owner) = (&*fixture.store, fixture.tenant);
+    let key = key_of("ci", 1);
+    assert!(store.insert_key(owner, &key).await.unwrap());
+    assert!(!store.insert_key(owner, &key_of("ci", 2)).await.unwrap());
+    let other = tenant(store, "other").await;
+    assert!(store.insert_key(other, &key_of("ci", 3)).await.unwrap());
+    assert_eq!(
+        store.find_key(key.digest).await.unwrap(),
+        Some((owner, key.clone()))
+    );
+    assert_eq!(store.find_key(KeyDigest([2; 32])).await.unwrap(), None);
+    let at = now();
+    store.note_key_use(owner, key.id, at).await.unwrap();
+    store
+        .note_key_use(other, key.id, at + TimeDelta::hours(1))
+        .await
+        .unwrap();
+    assert_eq!(store.revoke_key(other, key.id, at).await.unwrap(), None);
+    let revoked = store.revoke_key(owner, key.id, at).await.unwrap().unwrap();
+    assert_eq!((revoked.revoked_at, revoked.last_used_at), (Some(at), Some(at)));
+    let again = store.revoke_key(owner, key.id, at + TimeDelta::hours(1)).await;
+    assert_eq!(again.unwrap(), Some(revoked.clone()));
+    let next = key_of("ci", 4);
+    assert!(
+        store.insert_key(owner, &next).await.unwrap(),
+        "a name is free again"
+    );
+    assert_eq!(
+        store.list_keys(owner, None, 9).await.unwrap(),
+        [next.clone(), revoked.clone()]
+    );
+    assert_eq!(store.list_keys(owner, Some(next.id), 9).await.unwrap(), [revoked]);
+}
+
+pub(in crate::store::conformance) fn usage_of(turn: &Turn, model: &str, tokens: u64) -> UsageRecord {
+    UsageRecord {
+        turn: turn.id,
+        model: model.into(),
+        session: turn.session,
+        user: "alice".parse().unwrap(),
+        usage: Usage {
+            input_tokens: tokens,
+            output_tokens: tokens * 2,
+            cache_read_input_tokens: tokens * 3,
+            cache_creation_input_tokens: tokens * 4,
+        },
+        cost: MicroUsd::new(tokens * 1_000_000_000_000),
+        at: turn.started_at,
+    }
+}
+
+pub(in crate::store::conformance) async fn usage_is_entered_once_and_added_up(fixture: Fixture) {
+    let (store, owner) = (&*fixture.store, fixture.tenant);
+    let session = fixture.session("alice").await;
+    let day = DateTime::from_timestamp_micros(1_700_000_000_000_000).unwrap();
+    let turn = |at| Turn {
+        started_at: at,
+        ..turn_of(&session)
+    };
+    let (first, second) = (turn(day), turn(day + TimeDelta::days(1)));
+    let records = [
+        usage_of(&first, "haiku", 1),
+        usage_of(&first, "opus", 2),
+        usage_of(&second, "opus", 4),
+    ];
+    for _ in 0..2 {
+        store.record_usage(owner, &records).await.unwrap();
+    }
+    let changed = UsageRecord {
+        cost: MicroUsd::new(9),
+        ..records[0].clone()
+    };
+    store.record_usage(owner, &[changed]).await.unwrap();
+    let other = tenant(store, "other").await;
+    store
+        .record_usage(other, &[usage_of(&turn(day), "opus", 100)])
+        .await
+        .unwrap();
+    let sums = async |query: UsageQuery| store.sum_usage(owner, &query).await.unwrap();
+    let tokens = |sums: &[UsageSum]| sums.iter().map(|sum| sum.usage.input_tokens).collect::<Vec<_>>();
+    let all = sums(UsageQuery::default()).await;
+    assert_eq!(all.len(), 1);
+    assert_eq!(
+        (all[0].usage.cache_creation_input_tokens, all[0].entries),
+        (28, 3)
+    );
+    assert_eq!(all[0].cost, MicroUsd::new(7_000_000_000_000));
+    let by = |by: &[UsageGroup]| UsageQuery {
+        by: by.to_vec(),
+        ..UsageQuery::default()
+    };
+    let models = sums(by(&[UsageGroup::Model])).await;
+    assert_eq!(models[0].model.as_deref(), Some("haiku"));
+    assert_eq!(tokens(&models), [1, 6]);
+    let days = sums(by(&[
+        UsageGroup::Model,
+        UsageGroup::Day,
+        UsageGroup::User,
+        UsageGroup::Session,
+    ]))
+    .await;
+    assert_eq!(tokens(&days), [1, 2, 4]);
+    assert_eq!(days[0].day, Some(day.date_naive()));
+    assert_eq!(days[0].session, Some(session.id));
+    let second_day = UsageQuery {
+        from: Some(day + TimeDelta::days(1)),
+        before: Some(day + TimeDelta::days(2)),
+        user: Some("alice".parse().unwrap()),
+        session: Some(session.id),
+        by: Vec::new(),
+    };
+    assert_eq!(tokens(&sums(second_day).await), [4]);
+    let nobody = UsageQuery {
+        user: Some("bob".parse().unwrap()),
+        ..UsageQuery::default()
+    };
+    assert_eq!(sums(nobody).await, []);
+    let listed = store.list_usage(owner, None, 2).await.unwrap();
+    let rest = store.list_usage(owner, listed.last(), 9).await.unwrap();
+    assert_eq!([listed, rest].concat(), records);
+}
+
+pub(in crate::store::conformance) async fn a_turns_usage_is_entered_with_its_end(fixture: Fixture) {
+    let (session, epoch) = fixture.owned_session().await;
+    let turn = turn_of(&session);
+    let mut end = end_of(&turn);
+    end.usage = vec![usage_of(&turn, "opus", 5), usage_of(&turn, "haiku", 1)];
+    fixture
+        .store
+        .begin_turn(fixture.tenant, epoch, &turn, &[])
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        fixture
+            .store
+            .finish_turn(fixture.tenant, epoch, &end, &[])
+            .await
+            .unwrap();
+    }
+    let all = fixture
+        .store
+        .sum_usage(fixture.tenant, &UsageQuery::default())
+        .await
+        .unwrap();
+    assert_eq!((all[0].usage.input_tokens, all[0].entries), (6, 2));
+}
+
+pub(in crate::store::conformance) async fn a_request_is_done_once(fixture: Fixture) {
+    let (store, owner) = (&*fixture.store, fixture.tenant);
+    let start = now();
+    let given_up = start - TimeDelta::minutes(5);
+    let begin = async |tenant, fingerprint: u8, at: DateTime<Utc>, given_up| {
+        store
+            .begin_request(tenant, "key-1", [fingerprint; 32], at, given_up)
+            .await
+            .unwrap()
+    };
+    assert_eq!(begin(owner, 1, start, given_up).await, Begun::New);
+    assert_eq!(begin(owner, 1, start, given_up).await, Begun::InProgress);
+    assert_eq!(begin(owner, 2, start, given_up).await, Begun::Different);
+    let other = tenant(store, "other").await;
+    assert_eq!(begin(other, 2, start, given_up).await, Begun::New);
+    let later = start + TimeDelta::minutes(6);
+    assert_eq!(
+        begin(owner, 1, later, start + TimeDelta::minutes(1)).await,
+        Begun::New,
+        "whoever began it is given up"
+    );
+    store.forget_request(owner, "key-1").await.unwrap();
+    assert_eq!(begin(owner, 2, later, given_up).await, Begun::New);
+    let answer = [0, 1, 255].repeat(1000);
+    store.finish_request(owner, "key-1", &answer).await.unwrap();
+    store.finish_request(owner, "key-1", b"another").await.unwrap();
+    store.forget_request(owner, "key-1").await.unwrap();
+    assert_eq!(begin(owner, 2, later, later).await, Begun::Done(answer));
+    assert_eq!(begin(owner, 1, later, later).await, Begun::Different);
+    assert_eq!(store.forget_requests(start, 9).await.unwrap(), 0);
+    assert_eq!(
+        store
+            .forget_requests(start + TimeDelta::minutes(1), 9)
+            .await
+            .unwrap(),
+        1
+    );
+    assert_eq!(begin(other, 9, later, given_up).await, Begun::New);
+    assert_eq!(begin(owner, 9, later, given_up).await, Begun::Different);
+}
+
+pub(in crate::store::conformance) async fn a_secret_is_the_first_one(fixture: Fixture) {
+    let store = &*fixture.store;
+    assert_eq!(store.ensure_secret("a", [1; 32]).await.unwrap(), [1; 32]);
+    assert_eq!(store.ensure_secret("a", [2; 32]).await.unwrap(), [1; 32]);
+    assert_eq!(store.ensure_secret("b", [2; 32]).await.unwrap(), [2; 32]);
+}

@@ -1,0 +1,55 @@
+//! What every store does. Each trait is narrow, and all of them together are a [`Store`].
+
+mod platform;
+mod records;
+mod sessions;
+mod transcripts;
+mod turns;
+
+use std::fmt::Debug;
+
+pub use platform::{PlatformStore, RestoreStore};
+pub use records::{Begun, IdempotencyStore, KeyStore, PermissionFilter, PermissionStore, UsageLedger};
+pub use sessions::{LeaseStore, SessionStore, TenantStore};
+pub(in crate::store) use transcripts::parse_lines;
+pub use transcripts::{TranscriptAppended, TranscriptStore};
+pub use turns::{EventLog, TurnEnd, TurnStore};
+
+/// All of it: what the layers above hold.
+pub trait Store:
+    TenantStore
+    + SessionStore
+    + LeaseStore
+    + TurnStore
+    + EventLog
+    + TranscriptStore
+    + PermissionStore
+    + KeyStore
+    + UsageLedger
+    + IdempotencyStore
+    + RestoreStore
+    + PlatformStore
+    + Debug
+    + Send
+    + Sync
+{
+}
+
+impl<T> Store for T where
+    T: TenantStore
+        + SessionStore
+        + LeaseStore
+        + TurnStore
+        + EventLog
+        + TranscriptStore
+        + PermissionStore
+        + KeyStore
+        + UsageLedger
+        + IdempotencyStore
+        + RestoreStore
+        + PlatformStore
+        + Debug
+        + Send
+        + Sync
+{
+}

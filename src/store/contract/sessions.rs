@@ -1,0 +1,97 @@
+//! Tenants, sessions, and with whom sessions are.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use crate::domain::{
+    Epoch, InstanceId, Lease, LeaseClaim, LeaseGrant, Page, Session, SessionChange, SessionFilter, SessionId,
+    Tenant, TenantId, TenantName,
+};
+use crate::store::Result;
+
+/// Tenants.
+#[async_trait]
+pub trait TenantStore: Send + Sync {
+    /// The tenant of that name: the one that is stored, else `tenant`, which is then stored.
+    async fn ensure_tenant(&self, tenant: &Tenant) -> Result<Tenant>;
+
+    /// Up to `limit` tenants by their names, of those after `after`.
+    async fn list_tenants(&self, after: Option<&TenantName>, limit: u32) -> Result<Vec<Tenant>>;
+}
+
+/// Sessions.
+#[async_trait]
+pub trait SessionStore: Send + Sync {
+    /// Stores a new session. Its log is empty and its epoch zero.
+    ///
+    /// # Errors
+    /// `Unstorable` for a title that holds NUL.
+    async fn insert_session(&self, tenant: TenantId, session: &Session) -> Result<()>;
+
+    /// The session, whatever its status.
+    async fn find_session(&self, tenant: TenantId, id: SessionId) -> Result<Option<Session>>;
+
+    /// Up to `limit` sessions, newest first, of those made before `before`. The page's key is the last one's id.
+    async fn list_sessions(
+        &self,
+        tenant: TenantId,
+        filter: &SessionFilter,
+        before: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Page<Session, SessionId>>;
+
+    /// Changes an active session and answers it as it then is; `None` when there is none, or it is closed.
+    async fn update_session(
+        &self,
+        tenant: TenantId,
+        id: SessionId,
+        change: &SessionChange,
+    ) -> Result<Option<Session>>;
+
+    /// Marks an active session as used, and answers whether there is one. Time never goes back.
+    async fn touch_session(&self, tenant: TenantId, id: SessionId, at: DateTime<Utc>) -> Result<bool>;
+
+    /// Closes a session and answers it as it then is; one that is closed stays as it was. `None` when there is none.
+    async fn close_session(
+        &self,
+        tenant: TenantId,
+        id: SessionId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<Session>>;
+
+    /// Takes the ownership of a session's log from whoever has it: raises its epoch by one, ends its lease, and
+    /// answers the new epoch; `None` when there is no such session. Whoever held it is refused from now on.
+    async fn acquire_session(&self, tenant: TenantId, id: SessionId) -> Result<Option<Epoch>>;
+
+    /// Removes a session that was last used at `unused_since` or before and has no turn without outcome; whether it
+    /// did. Its log and transcript are unreachable from then on, and freed by [`PlatformStore::purge_removed`].
+    ///
+    /// [`PlatformStore::purge_removed`]: super::PlatformStore::purge_removed
+    async fn remove_session(
+        &self,
+        tenant: TenantId,
+        id: SessionId,
+        unused_since: DateTime<Utc>,
+    ) -> Result<bool>;
+}
+
+/// With which instance of the server a session is.
+#[async_trait]
+pub trait LeaseStore: Send + Sync {
+    /// Gives the session to the claimant under a new epoch, unless another instance has it and its lease has not
+    /// ended.
+    async fn claim_session(&self, tenant: TenantId, id: SessionId, claim: &LeaseClaim) -> Result<LeaseGrant>;
+
+    /// With whom the session is, if with anyone, whether or not the lease has ended.
+    async fn find_lease(&self, tenant: TenantId, id: SessionId) -> Result<Option<Lease>>;
+
+    /// Gives the session back.
+    ///
+    /// # Errors
+    /// `StaleEpoch` when it is no longer held under this epoch, `SessionGone` when there is none.
+    async fn release_session(&self, tenant: TenantId, id: SessionId, epoch: Epoch) -> Result<()>;
+
+    /// Prolongs every lease of an instance that had not ended at `now`, of all tenants; how many.
+    async fn renew_leases(&self, owner: &InstanceId, now: DateTime<Utc>, until: DateTime<Utc>)
+    -> Result<u64>;
+}

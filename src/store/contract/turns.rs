@@ -1,0 +1,96 @@
+//! Turns and the log of events.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use crate::domain::{
+    ClaudeSessionId, Epoch, Event, EventId, EventQuery, Page, SessionId, TenantId, Turn, TurnId, TurnOutcome,
+    UsageRecord,
+};
+use crate::store::Result;
+
+/// Turns. At most one turn of a session has no outcome.
+#[async_trait]
+pub trait TurnStore: Send + Sync {
+    /// In one step: stores a turn without outcome, appends `events`, counts the prompt and marks the session as used
+    /// at `turn.started_at`. Refused for a closed session, and while another turn has no outcome.
+    ///
+    /// # Errors
+    /// `Unstorable` for a prompt that holds NUL; besides those of [`EventLog::append_events`].
+    async fn begin_turn(&self, tenant: TenantId, epoch: Epoch, turn: &Turn, events: &[Event]) -> Result<()>;
+
+    /// In one step: stores a turn's outcome, appends `events`, enters its usage in the ledger, marks the session as
+    /// used at the turn's end, and notes what the CLI told of the conversation. A turn that has an outcome keeps it.
+    async fn finish_turn(
+        &self,
+        tenant: TenantId,
+        epoch: Epoch,
+        end: &TurnEnd,
+        events: &[Event],
+    ) -> Result<()>;
+
+    /// The turn.
+    async fn find_turn(&self, tenant: TenantId, session: SessionId, id: TurnId) -> Result<Option<Turn>>;
+
+    /// Up to `limit` turns of a session, newest first, of those before `before`. The page's key is the last one's id.
+    async fn list_turns(
+        &self,
+        tenant: TenantId,
+        session: SessionId,
+        before: Option<TurnId>,
+        limit: u32,
+    ) -> Result<Page<Turn, TurnId>>;
+
+    /// The turns of a session that have no outcome: one that runs, or one that its server did not live to finish.
+    async fn unfinished_turns(&self, tenant: TenantId, session: SessionId) -> Result<Vec<Turn>>;
+}
+
+/// What is stored when a turn ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TurnEnd {
+    /// The turn's session.
+    pub session: SessionId,
+    /// The turn.
+    pub turn: TurnId,
+    /// How it ended.
+    pub outcome: TurnOutcome,
+    /// The CLI's id of the conversation as the turn left it; `None` leaves what is stored.
+    pub claude_session_id: Option<ClaudeSessionId>,
+    /// Whether the CLI answered in it. Once true, a session's flag stays true.
+    pub conversation_started: bool,
+    /// What is entered in the ledger.
+    pub usage: Vec<UsageRecord>,
+}
+
+/// The log of a session's events.
+#[async_trait]
+pub trait EventLog: Send + Sync {
+    /// Appends events in the order given. Their ids must rise, and lie above all that are stored. Pieces of messages
+    /// are kept too, and can be trimmed apart from the rest.
+    ///
+    /// # Errors
+    /// `SessionGone`, `StaleEpoch`, `IdsTaken`; nothing is kept then.
+    async fn append_events(
+        &self,
+        tenant: TenantId,
+        session: SessionId,
+        epoch: Epoch,
+        events: &[Event],
+    ) -> Result<()>;
+
+    /// Up to `limit` events that match, in order.
+    async fn read_events(
+        &self,
+        tenant: TenantId,
+        session: SessionId,
+        query: &EventQuery,
+        limit: u32,
+    ) -> Result<Vec<Event>>;
+
+    /// The id of the last event that is kept, if there is one. Costs the same for a log of any length.
+    async fn last_event_id(&self, tenant: TenantId, session: SessionId) -> Result<Option<EventId>>;
+
+    /// Removes up to `limit` rows of events that a tenant's sessions wrote before `before`, of those not in a turn
+    /// that has no outcome; how many. Zero means that there are no more.
+    async fn trim_events(&self, tenant: TenantId, before: DateTime<Utc>, limit: u32) -> Result<u64>;
+}

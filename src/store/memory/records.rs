@@ -1,0 +1,234 @@
+//! Permissions, keys, the ledger, and requests.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::{MemoryStore, Request};
+use crate::domain::{
+    ApiKey, KeyDigest, KeyId, Permission, PermissionId, PermissionResolution, TenantId, UsageGroup,
+    UsageQuery, UsageRecord, UsageSum,
+};
+use crate::store::{
+    Begun, IdempotencyStore, KeyStore, PermissionFilter, PermissionStore, Result, StoreError, UsageLedger,
+};
+
+#[async_trait]
+impl PermissionStore for MemoryStore {
+    async fn insert_permission(&self, tenant: TenantId, permission: &Permission) -> Result<()> {
+        let session = permission.session;
+        let mut state = self.lock();
+        if state.find(tenant, session).is_none() {
+            return Err(StoreError::SessionGone { session });
+        }
+        state
+            .permissions
+            .insert(permission.id, (tenant, permission.clone()));
+        Ok(())
+    }
+
+    async fn find_permission(&self, tenant: TenantId, id: PermissionId) -> Result<Option<Permission>> {
+        let state = self.lock();
+        let found = state.permissions.get(&id).filter(|(owner, _)| *owner == tenant);
+        Ok(found.map(|(_, permission)| permission.clone()))
+    }
+
+    async fn list_pending_permissions(
+        &self,
+        tenant: TenantId,
+        filter: &PermissionFilter,
+        after: Option<PermissionId>,
+        limit: u32,
+    ) -> Result<Vec<Permission>> {
+        let state = self.lock();
+        Ok(state
+            .permissions
+            .values()
+            .filter(|(owner, permission)| *owner == tenant && permission.resolution.is_none())
+            .map(|(_, permission)| permission)
+            .filter(|permission| after.is_none_or(|after| permission.id > after))
+            .filter(|permission| filter.session.is_none_or(|session| permission.session == session))
+            .filter(|permission| filter.user.as_ref().is_none_or(|user| permission.user == *user))
+            .take(limit as usize)
+            .cloned()
+            .collect())
+    }
+
+    async fn resolve_permission(
+        &self,
+        tenant: TenantId,
+        id: PermissionId,
+        resolution: &PermissionResolution,
+    ) -> Result<Option<Permission>> {
+        let mut state = self.lock();
+        let found = state
+            .permissions
+            .get_mut(&id)
+            .filter(|(owner, _)| *owner == tenant);
+        Ok(found.map(|(_, permission)| {
+            permission.resolution.get_or_insert_with(|| resolution.clone());
+            permission.clone()
+        }))
+    }
+}
+
+#[async_trait]
+impl KeyStore for MemoryStore {
+    async fn insert_key(&self, tenant: TenantId, key: &ApiKey) -> Result<bool> {
+        let mut state = self.lock();
+        let taken = key.revoked_at.is_none()
+            && state.keys.values().any(|(owner, other)| {
+                *owner == tenant && other.name == key.name && other.revoked_at.is_none()
+            });
+        if !taken {
+            state.keys.insert(key.id, (tenant, key.clone()));
+        }
+        Ok(!taken)
+    }
+
+    async fn find_key(&self, digest: KeyDigest) -> Result<Option<(TenantId, ApiKey)>> {
+        let state = self.lock();
+        Ok(state.keys.values().find(|(_, key)| key.digest == digest).cloned())
+    }
+
+    async fn list_keys(&self, tenant: TenantId, before: Option<KeyId>, limit: u32) -> Result<Vec<ApiKey>> {
+        let state = self.lock();
+        Ok(state
+            .keys
+            .values()
+            .rev()
+            .filter(|(owner, key)| *owner == tenant && before.is_none_or(|before| key.id < before))
+            .take(limit as usize)
+            .map(|(_, key)| key.clone())
+            .collect())
+    }
+
+    async fn revoke_key(&self, tenant: TenantId, id: KeyId, at: DateTime<Utc>) -> Result<Option<ApiKey>> {
+        let mut state = self.lock();
+        let found = state.keys.get_mut(&id).filter(|(owner, _)| *owner == tenant);
+        Ok(found.map(|(_, key)| {
+            key.revoked_at.get_or_insert(at);
+            key.clone()
+        }))
+    }
+
+    async fn note_key_use(&self, tenant: TenantId, id: KeyId, at: DateTime<Utc>) -> Result<()> {
+        let mut state = self.lock();
+        if let Some((_, key)) = state.keys.get_mut(&id).filter(|(owner, _)| *owner == tenant) {
+            key.last_used_at = Some(at);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl UsageLedger for MemoryStore {
+    async fn record_usage(&self, tenant: TenantId, records: &[UsageRecord]) -> Result<()> {
+        self.lock().enter_usage(tenant, records);
+        Ok(())
+    }
+
+    async fn sum_usage(&self, tenant: TenantId, query: &UsageQuery) -> Result<Vec<UsageSum>> {
+        let state = self.lock();
+        let mut sums: BTreeMap<UsageSum, UsageSum> = BTreeMap::new();
+        let records = state
+            .usage
+            .values()
+            .filter(|(owner, _)| *owner == tenant)
+            .map(|(_, record)| record)
+            .filter(|record| query.from.is_none_or(|from| record.at >= from))
+            .filter(|record| query.before.is_none_or(|before| record.at < before))
+            .filter(|record| query.user.as_ref().is_none_or(|user| record.user == *user))
+            .filter(|record| query.session.is_none_or(|session| record.session == session));
+        for record in records {
+            let told_apart = |group| query.by.contains(&group);
+            let group = UsageSum {
+                day: told_apart(UsageGroup::Day).then(|| record.at.date_naive()),
+                user: told_apart(UsageGroup::User).then(|| record.user.clone()),
+                session: told_apart(UsageGroup::Session).then_some(record.session),
+                model: told_apart(UsageGroup::Model).then(|| record.model.clone()),
+                ..UsageSum::default()
+            };
+            let sum = sums.entry(group.clone()).or_insert(group);
+            sum.usage = sum.usage.plus(record.usage);
+            sum.cost = sum.cost.plus(record.cost);
+            sum.entries += 1;
+        }
+        Ok(sums.into_values().collect())
+    }
+
+    async fn list_usage(
+        &self,
+        tenant: TenantId,
+        after: Option<&UsageRecord>,
+        limit: u32,
+    ) -> Result<Vec<UsageRecord>> {
+        let state = self.lock();
+        Ok(state
+            .usage
+            .values()
+            .filter(|(owner, _)| *owner == tenant)
+            .map(|(_, record)| record)
+            .filter(|record| {
+                after.is_none_or(|after| (record.turn, &record.model) > (after.turn, &after.model))
+            })
+            .take(limit as usize)
+            .cloned()
+            .collect())
+    }
+}
+
+#[async_trait]
+impl IdempotencyStore for MemoryStore {
+    async fn begin_request(
+        &self,
+        tenant: TenantId,
+        key: &str,
+        fingerprint: [u8; 32],
+        now: DateTime<Utc>,
+        given_up: DateTime<Utc>,
+    ) -> Result<Begun> {
+        let mut state = self.lock();
+        let Some(known) = state.requests.get_mut(&(tenant, key.to_owned())) else {
+            let request = Request {
+                fingerprint,
+                began_at: now,
+                answer: None,
+            };
+            state.requests.insert((tenant, key.to_owned()), request);
+            return Ok(Begun::New);
+        };
+        if known.fingerprint != fingerprint {
+            return Ok(Begun::Different);
+        }
+        if let Some(answer) = &known.answer {
+            return Ok(Begun::Done(answer.clone()));
+        }
+        if known.began_at < given_up {
+            known.began_at = now;
+            return Ok(Begun::New);
+        }
+        Ok(Begun::InProgress)
+    }
+
+    async fn finish_request(&self, tenant: TenantId, key: &str, answer: &[u8]) -> Result<()> {
+        if let Some(request) = self.lock().requests.get_mut(&(tenant, key.to_owned())) {
+            request.answer.get_or_insert_with(|| answer.to_vec());
+        }
+        Ok(())
+    }
+
+    async fn forget_request(&self, tenant: TenantId, key: &str) -> Result<()> {
+        let key = (tenant, key.to_owned());
+        let mut state = self.lock();
+        if state
+            .requests
+            .get(&key)
+            .is_some_and(|request| request.answer.is_none())
+        {
+            state.requests.remove(&key);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,225 @@
+//! Tenants, sessions and leases.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::{Kept, MemoryStore};
+use crate::domain::{
+    Epoch, InstanceId, Lease, LeaseClaim, LeaseGrant, Page, Session, SessionChange, SessionFilter, SessionId,
+    SessionStatus, Tenant, TenantId, TenantName,
+};
+use crate::store::{LeaseStore, Result, SessionStore, StoreError, TenantStore, storable, terms};
+
+#[async_trait]
+impl TenantStore for MemoryStore {
+    async fn ensure_tenant(&self, tenant: &Tenant) -> Result<Tenant> {
+        Ok(self
+            .lock()
+            .tenants
+            .entry(tenant.name.clone())
+            .or_insert_with(|| tenant.clone())
+            .clone())
+    }
+
+    async fn list_tenants(&self, after: Option<&TenantName>, limit: u32) -> Result<Vec<Tenant>> {
+        let state = self.lock();
+        let tenants = state.tenants.values();
+        Ok(tenants
+            .filter(|tenant| after.is_none_or(|after| tenant.name > *after))
+            .take(limit as usize)
+            .cloned()
+            .collect())
+    }
+}
+
+/// Whether a session is one of those that a filter asks for.
+fn matches(session: &Session, filter: &SessionFilter) -> bool {
+    let found_by = terms::of_session(session.title.as_deref(), &session.metadata);
+    filter.user.as_ref().is_none_or(|user| session.user == *user)
+        && filter.status.is_none_or(|status| session.status == status)
+        && filter
+            .activity
+            .is_none_or(|activity| activity.covers(session.last_active_at))
+        && filter
+            .metadata
+            .iter()
+            .all(|(key, value)| found_by.contains(&terms::of_metadata(key, value)))
+        && filter.title.as_ref().is_none_or(|title| {
+            let (from, to) = terms::of_search(title);
+            found_by.range(from..to).next().is_some()
+        })
+}
+
+#[async_trait]
+impl SessionStore for MemoryStore {
+    async fn insert_session(&self, tenant: TenantId, session: &Session) -> Result<()> {
+        storable("a title", session.title.as_deref())?;
+        let session = Session {
+            tenant,
+            ..session.clone()
+        };
+        self.lock().sessions.insert(session.id, Kept::new(session, 0));
+        Ok(())
+    }
+
+    async fn find_session(&self, tenant: TenantId, id: SessionId) -> Result<Option<Session>> {
+        Ok(self.lock().find(tenant, id).map(|kept| kept.session.clone()))
+    }
+
+    async fn list_sessions(
+        &self,
+        tenant: TenantId,
+        filter: &SessionFilter,
+        before: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Page<Session, SessionId>> {
+        let state = self.lock();
+        let limit = limit as usize;
+        let found = state
+            .sessions
+            .values()
+            .rev()
+            .map(|kept| &kept.session)
+            .filter(|session| session.tenant == tenant)
+            .filter(|session| before.is_none_or(|before| session.id < before))
+            .filter(|session| matches(session, filter))
+            .take(limit.saturating_add(1))
+            .cloned()
+            .collect();
+        Ok(Page::cut(found, limit, |session: &Session| session.id))
+    }
+
+    async fn update_session(
+        &self,
+        tenant: TenantId,
+        id: SessionId,
+        change: &SessionChange,
+    ) -> Result<Option<Session>> {
+        storable("a title", change.title.as_ref().and_then(Option::as_deref))?;
+        let mut state = self.lock();
+        let Some(kept) = state.find_mut(tenant, id) else {
+            return Ok(None);
+        };
+        let session = &mut kept.session;
+        if session.status != SessionStatus::Active {
+            return Ok(None);
+        }
+        if let Some(title) = &change.title {
+            session.title.clone_from(title);
+        }
+        if let Some(metadata) = &change.metadata {
+            session.metadata.clone_from(metadata);
+        }
+        Ok(Some(session.clone()))
+    }
+
+    async fn touch_session(&self, tenant: TenantId, id: SessionId, at: DateTime<Utc>) -> Result<bool> {
+        let mut state = self.lock();
+        let active = state
+            .find_mut(tenant, id)
+            .filter(|kept| kept.session.status == SessionStatus::Active);
+        Ok(active.map(|kept| kept.touch(at)).is_some())
+    }
+
+    async fn close_session(
+        &self,
+        tenant: TenantId,
+        id: SessionId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<Session>> {
+        let mut state = self.lock();
+        let Some(kept) = state.find_mut(tenant, id) else {
+            return Ok(None);
+        };
+        kept.session.status = SessionStatus::Closed;
+        kept.session.closed_at.get_or_insert(at);
+        Ok(Some(kept.session.clone()))
+    }
+
+    async fn acquire_session(&self, tenant: TenantId, id: SessionId) -> Result<Option<Epoch>> {
+        let mut state = self.lock();
+        let Some(kept) = state.find_mut(tenant, id) else {
+            return Ok(None);
+        };
+        kept.lease = None;
+        kept.raise_epoch().map(Some)
+    }
+
+    async fn remove_session(
+        &self,
+        tenant: TenantId,
+        id: SessionId,
+        unused_since: DateTime<Utc>,
+    ) -> Result<bool> {
+        let mut state = self.lock();
+        let unused = state
+            .find(tenant, id)
+            .is_some_and(|kept| kept.session.last_active_at <= unused_since && !kept.has_unfinished_turn());
+        if unused {
+            state.sessions.remove(&id);
+            state
+                .permissions
+                .retain(|_, (_, permission)| permission.session != id);
+        }
+        Ok(unused)
+    }
+}
+
+#[async_trait]
+impl LeaseStore for MemoryStore {
+    async fn claim_session(&self, tenant: TenantId, id: SessionId, claim: &LeaseClaim) -> Result<LeaseGrant> {
+        let mut state = self.lock();
+        let Some(kept) = state.find_mut(tenant, id) else {
+            return Ok(LeaseGrant::NoSession);
+        };
+        match &kept.lease {
+            Some((owner, until)) if *owner != claim.owner && *until > claim.now => {
+                let (owner, until) = (owner.clone(), *until);
+                let epoch = Epoch::new(kept.epoch).ok_or(StoreError::EpochsUsedUp { session: id })?;
+                Ok(LeaseGrant::Held(Lease { owner, epoch, until }))
+            }
+            _ => {
+                let epoch = kept.raise_epoch()?;
+                kept.lease = Some((claim.owner.clone(), claim.until));
+                Ok(LeaseGrant::Granted(epoch))
+            }
+        }
+    }
+
+    async fn find_lease(&self, tenant: TenantId, id: SessionId) -> Result<Option<Lease>> {
+        let state = self.lock();
+        let Some(kept) = state.find(tenant, id) else {
+            return Ok(None);
+        };
+        let epoch = Epoch::new(kept.epoch).ok_or(StoreError::EpochsUsedUp { session: id })?;
+        Ok(kept
+            .lease
+            .clone()
+            .map(|(owner, until)| Lease { owner, epoch, until }))
+    }
+
+    async fn release_session(&self, tenant: TenantId, session: SessionId, epoch: Epoch) -> Result<()> {
+        self.lock().owned(tenant, session, epoch, &[])?.lease = None;
+        Ok(())
+    }
+
+    async fn renew_leases(
+        &self,
+        owner: &InstanceId,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<u64> {
+        let mut renewed = 0;
+        for kept in self.lock().sessions.values_mut() {
+            if let Some((_, end)) = kept
+                .lease
+                .as_mut()
+                .filter(|(holder, end)| holder == owner && *end > now)
+            {
+                *end = until;
+                renewed += 1;
+            }
+        }
+        Ok(renewed)
+    }
+}

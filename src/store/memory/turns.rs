@@ -1,0 +1,199 @@
+//! Turns, the log of events, and transcripts.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::MemoryStore;
+use crate::domain::{
+    Epoch, Event, EventId, EventQuery, Page, SessionId, SessionStatus, TenantId, Transcript, TranscriptFile,
+    TranscriptPath, Turn, TurnId,
+};
+use crate::store::contract::parse_lines;
+use crate::store::{
+    EventLog, Result, StoreError, TranscriptAppended, TranscriptStore, TurnEnd, TurnStore, storable,
+};
+
+#[async_trait]
+impl TurnStore for MemoryStore {
+    async fn begin_turn(&self, tenant: TenantId, epoch: Epoch, turn: &Turn, events: &[Event]) -> Result<()> {
+        storable("a prompt", Some(&turn.message))?;
+        let session = turn.session;
+        let mut state = self.lock();
+        let kept = state.owned(tenant, session, epoch, events)?;
+        if kept.session.status != SessionStatus::Active {
+            return Err(StoreError::SessionGone { session });
+        }
+        if kept.has_unfinished_turn() {
+            return Err(StoreError::TurnUnfinished { session });
+        }
+        kept.turns.insert(turn.id, turn.clone());
+        kept.events.extend_from_slice(events);
+        kept.session.message_count += 1;
+        kept.touch(turn.started_at);
+        Ok(())
+    }
+
+    async fn finish_turn(
+        &self,
+        tenant: TenantId,
+        epoch: Epoch,
+        end: &TurnEnd,
+        events: &[Event],
+    ) -> Result<()> {
+        let mut state = self.lock();
+        let kept = state.owned(tenant, end.session, epoch, events)?;
+        let Some(turn) = kept
+            .turns
+            .get_mut(&end.turn)
+            .filter(|turn| turn.outcome.is_none())
+        else {
+            return Ok(());
+        };
+        turn.outcome = Some(end.outcome.clone());
+        kept.events.extend_from_slice(events);
+        kept.touch(end.outcome.ended_at);
+        kept.session.conversation_started |= end.conversation_started;
+        if let Some(id) = end.claude_session_id {
+            kept.session.claude_session_id = id;
+        }
+        state.enter_usage(tenant, &end.usage);
+        Ok(())
+    }
+
+    async fn find_turn(&self, tenant: TenantId, session: SessionId, id: TurnId) -> Result<Option<Turn>> {
+        let state = self.lock();
+        let kept = state.find(tenant, session);
+        Ok(kept.and_then(|kept| kept.turns.get(&id)).cloned())
+    }
+
+    async fn list_turns(
+        &self,
+        tenant: TenantId,
+        session: SessionId,
+        before: Option<TurnId>,
+        limit: u32,
+    ) -> Result<Page<Turn, TurnId>> {
+        let state = self.lock();
+        let limit = limit as usize;
+        let turns = state.find(tenant, session).into_iter();
+        let found = turns
+            .flat_map(|kept| kept.turns.values().rev())
+            .filter(|turn| before.is_none_or(|before| turn.id < before))
+            .take(limit.saturating_add(1))
+            .cloned()
+            .collect();
+        Ok(Page::cut(found, limit, |turn: &Turn| turn.id))
+    }
+
+    async fn unfinished_turns(&self, tenant: TenantId, session: SessionId) -> Result<Vec<Turn>> {
+        let state = self.lock();
+        let turns = state
+            .find(tenant, session)
+            .into_iter()
+            .flat_map(|kept| kept.turns.values());
+        Ok(turns.filter(|turn| turn.outcome.is_none()).cloned().collect())
+    }
+}
+
+#[async_trait]
+impl EventLog for MemoryStore {
+    async fn append_events(
+        &self,
+        tenant: TenantId,
+        session: SessionId,
+        epoch: Epoch,
+        events: &[Event],
+    ) -> Result<()> {
+        self.lock()
+            .owned(tenant, session, epoch, events)?
+            .events
+            .extend_from_slice(events);
+        Ok(())
+    }
+
+    async fn read_events(
+        &self,
+        tenant: TenantId,
+        session: SessionId,
+        query: &EventQuery,
+        limit: u32,
+    ) -> Result<Vec<Event>> {
+        let state = self.lock();
+        let Some(kept) = state.find(tenant, session) else {
+            return Ok(Vec::new());
+        };
+        let from = kept.events.partition_point(|event| event.id <= query.after);
+        Ok(kept
+            .events
+            .iter()
+            .skip(from)
+            .filter(|event| query.matches(event))
+            .take(limit as usize)
+            .cloned()
+            .collect())
+    }
+
+    async fn last_event_id(&self, tenant: TenantId, session: SessionId) -> Result<Option<EventId>> {
+        let state = self.lock();
+        let last = state.find(tenant, session).and_then(|kept| kept.events.last());
+        Ok(last.map(|event| event.id))
+    }
+
+    async fn trim_events(&self, tenant: TenantId, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+        let mut left = limit as usize;
+        let mut state = self.lock();
+        let idle = state
+            .sessions
+            .values_mut()
+            .filter(|kept| kept.session.tenant == tenant && !kept.has_unfinished_turn());
+        for kept in idle {
+            let old = kept.events.iter().take_while(|event| event.created_at < before);
+            let old = old.count().min(left);
+            kept.events.drain(..old);
+            left -= old;
+        }
+        Ok((limit as usize - left) as u64)
+    }
+}
+
+#[async_trait]
+impl TranscriptStore for MemoryStore {
+    async fn append_transcript(
+        &self,
+        tenant: TenantId,
+        session: SessionId,
+        epoch: Epoch,
+        path: &TranscriptPath,
+        lines: &[String],
+    ) -> Result<TranscriptAppended> {
+        let (entries, refused) = parse_lines(path, lines);
+        let given = entries.len() as u64;
+        let mut state = self.lock();
+        let stored = state
+            .owned(tenant, session, epoch, &[])?
+            .write_down(path, entries);
+        Ok(TranscriptAppended {
+            stored,
+            repeated: given - stored,
+            refused,
+        })
+    }
+
+    async fn read_transcript(&self, tenant: TenantId, session: SessionId) -> Result<Transcript> {
+        let state = self.lock();
+        let files = state
+            .find(tenant, session)
+            .into_iter()
+            .flat_map(|kept| &kept.transcript)
+            .filter(|(_, entries)| !entries.is_empty())
+            .map(|(path, entries)| TranscriptFile {
+                path: path.clone(),
+                entries: entries.clone(),
+            })
+            .collect();
+        Ok(Transcript {
+            files,
+            damaged: Vec::new(),
+        })
+    }
+}

@@ -1,0 +1,95 @@
+//! Turns.
+
+use async_trait::async_trait;
+
+use super::SqlStore;
+use super::engine::Engine;
+use super::events::EventRow;
+use super::rows::{to_json, turn};
+use super::statement::sql;
+use super::writer::Work;
+use crate::domain::{Epoch, Event, Page, SessionId, TenantId, Turn, TurnId};
+use crate::store::{Result, TurnEnd, TurnStore, storable};
+
+fn ids(events: &[Event]) -> Vec<crate::domain::EventId> {
+    events.iter().map(|event| event.id).collect()
+}
+
+#[async_trait]
+impl<E: Engine> TurnStore for SqlStore<E> {
+    async fn begin_turn(&self, tenant: TenantId, epoch: Epoch, turn: &Turn, events: &[Event]) -> Result<()> {
+        // Refused before it can be in a group.
+        storable("a prompt", Some(&turn.message))?;
+        let work = Work::Begin {
+            turn: Box::new(turn.clone()),
+            rows: EventRow::of(events)?,
+            ids: ids(events),
+        };
+        self.writer
+            .write(tenant, turn.session, epoch, work)
+            .await
+            .map(|_| ())
+    }
+
+    async fn finish_turn(
+        &self,
+        tenant: TenantId,
+        epoch: Epoch,
+        end: &TurnEnd,
+        events: &[Event],
+    ) -> Result<()> {
+        let work = Work::Finish {
+            end: Box::new(end.clone()),
+            outcome: to_json("write a turn's outcome", &end.outcome)?,
+            rows: EventRow::of(events)?,
+            ids: ids(events),
+        };
+        self.writer
+            .write(tenant, end.session, epoch, work)
+            .await
+            .map(|_| ())
+    }
+
+    async fn find_turn(&self, tenant: TenantId, session: SessionId, id: TurnId) -> Result<Option<Turn>> {
+        let statement = sql(
+            "SELECT turns.* FROM turns JOIN sessions ON sessions.id = turns.session_id \
+             WHERE turns.id = $1 AND turns.session_id = $2 AND sessions.tenant_id = $3",
+        )
+        .bind(id.as_uuid())
+        .bind(session.as_uuid())
+        .bind(tenant.as_uuid());
+        let row = self.read_one("find a turn", statement).await?;
+        row.as_ref().map(turn).transpose()
+    }
+
+    async fn list_turns(
+        &self,
+        tenant: TenantId,
+        session: SessionId,
+        before: Option<TurnId>,
+        limit: u32,
+    ) -> Result<Page<Turn, TurnId>> {
+        let mut statement =
+            sql("SELECT turns.* FROM turns JOIN sessions ON sessions.id = turns.session_id WHERE")
+                .push_bind(" turns.session_id = ", session.as_uuid())
+                .push_bind(" AND sessions.tenant_id = ", tenant.as_uuid());
+        if let Some(before) = before {
+            statement = statement.push_bind(" AND turns.id < ", before.as_uuid());
+        }
+        let statement = statement.push_bind(" ORDER BY turns.id DESC LIMIT ", i64::from(limit) + 1);
+        let rows = self.read("list turns", statement).await?;
+        let turns = rows.iter().map(turn).collect::<Result<Vec<_>>>()?;
+        Ok(Page::cut(turns, limit as usize, |turn| turn.id))
+    }
+
+    async fn unfinished_turns(&self, tenant: TenantId, session: SessionId) -> Result<Vec<Turn>> {
+        let statement = sql(
+            "SELECT turns.* FROM turns JOIN sessions ON sessions.id = turns.session_id \
+             WHERE turns.session_id = $1 AND turns.outcome IS NULL AND sessions.tenant_id = $2",
+        )
+        .bind(session.as_uuid())
+        .bind(tenant.as_uuid());
+        let rows = self.read("find unfinished turns", statement).await?;
+        rows.iter().map(turn).collect()
+    }
+}
