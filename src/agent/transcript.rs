@@ -9,12 +9,13 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
 use super::home::{Home, create_private, private_file};
 use super::log::LogError;
 use super::runtime::SessionRuntime;
-use crate::domain::{ClaudeSessionId, Transcript, TranscriptPath};
+use crate::domain::{ClaudeSessionId, Transcript, TranscriptEntry, TranscriptPath};
 use crate::lifecycle::Tasks;
 
 /// How many messages of the CLI may wait for the keeper; then the CLI waits.
@@ -167,10 +168,27 @@ pub(super) fn give_back(
             create_private(folder)?;
         }
         let mut out = io::BufWriter::new(private_file(&path)?);
+        let mut metadata = None;
         for entry in &file.entries {
-            writeln!(out, "{}", entry.as_json())?;
+            match agent_metadata(entry) {
+                Some(newer) => metadata = Some(newer),
+                None => writeln!(out, "{}", entry.as_json())?,
+            }
         }
         out.flush()?;
+        if let Some(metadata) = metadata {
+            let beside = private_file(&path.with_extension("meta.json"))?;
+            serde_json::to_writer(beside, &metadata)?;
+        }
     }
     Ok(true)
+}
+
+/// What the CLI tells of a sub-agent among its lines, and keeps in a file beside them; the last of it counts.
+fn agent_metadata(entry: &TranscriptEntry) -> Option<Map<String, Value>> {
+    if !entry.as_json().contains("agent_metadata") {
+        return None;
+    }
+    let mut fields: Map<String, Value> = serde_json::from_str(entry.as_json()).ok()?;
+    (fields.remove("type")? == "agent_metadata").then_some(fields)
 }

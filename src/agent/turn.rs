@@ -20,7 +20,7 @@ use crate::domain::{
 use crate::protocol::control;
 use crate::protocol::message::{CliMessage, TurnResult};
 use crate::security::workspace::Workspace;
-use crate::store::TurnEnd;
+use crate::store::{StoreError, TurnEnd};
 
 /// How often the end of a turn is offered to a store that does not take it, and how long is waited in between.
 const FINISH_RETRIES: [Duration; 3] = [
@@ -385,6 +385,8 @@ impl TurnRun {
         for wait in FINISH_RETRIES {
             match log.finish_turn(end, bodies.clone()).await {
                 Ok(()) => return Ok(()),
+                // The store has been patient itself.
+                Err(error @ LogError::Store(StoreError::Unavailable(_))) => return Err(error),
                 Err(error) => tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "storing a turn's end is tried again"

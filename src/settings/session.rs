@@ -19,6 +19,8 @@ pub struct SessionSection {
     pub sqlite_path: PathBuf,
     /// How many connections read the database file at once, beside the one that writes; for `sqlite`.
     pub sqlite_readers: u32,
+    /// How much of the database file each of those connections keeps in memory at most, in bytes; for `sqlite`.
+    pub sqlite_cache_bytes: u32,
     /// The database's URL, instead of the `pg_` parts; for `postgresql`.
     #[serde(serialize_with = "redact")]
     pub database_url: Option<SecretString>,
@@ -99,6 +101,7 @@ impl Default for SessionSection {
             storage: StorageKind::Sqlite,
             sqlite_path: "data/paddock.db".into(),
             sqlite_readers: 4,
+            sqlite_cache_bytes: 32 * 1024 * 1024,
             database_url: None,
             pg_host: "localhost".to_owned(),
             pg_port: 5432,

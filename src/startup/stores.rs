@@ -43,6 +43,7 @@ fn sqlite_options(settings: &Settings) -> SqliteOptions {
     SqliteOptions {
         path: settings.session.sqlite_path.clone(),
         readers: settings.session.sqlite_readers,
+        cache_bytes: settings.session.sqlite_cache_bytes,
         patience: settings.session.store_patience,
         commit: commit_options(settings),
     }

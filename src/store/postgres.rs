@@ -288,6 +288,8 @@ fn explain(action: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
 impl Engine for PostgresEngine {
     const BACKEND: &'static str = "postgresql";
     const LOCK_ROWS: &'static str = " FOR NO KEY UPDATE";
+    /// Each statement is a way to the server and back.
+    const ROWS_A_STATEMENT: usize = 256;
 
     type Row = PgRow;
     type Transaction = PostgresTransaction;

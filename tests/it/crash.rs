@@ -57,6 +57,7 @@ async fn open(place: &str) -> Arc<dyn Store> {
     let options = SqliteOptions {
         path: PathBuf::from(place),
         readers: 2,
+        cache_bytes: 32 * 1024 * 1024,
         patience,
         commit,
     };

@@ -21,5 +21,6 @@ mod openapi;
 mod sessions;
 mod stores;
 mod support;
+mod transcripts;
 mod turns;
 mod unused;

@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 const START_PATIENCE: Duration = Duration::from_mins(1);
 
 const KEEPER: &str = r#"
-bin=$1 folder=$2 port=$3 durable=$4
+bin=$1 folder=$2 port=$3 durable=$4 ssl=$5
 start() {
     "$bin/postgres" -D "$folder" -k "$folder" -p "$port" -c listen_addresses=127.0.0.1 -c fsync="$durable" \
-        -c full_page_writes="$durable" -c max_connections=200 -c shared_buffers=128MB \
+        -c full_page_writes="$durable" -c ssl="$ssl" -c max_connections=200 -c shared_buffers=128MB \
         >>"$folder/server.log" 2>&1 &
     server=$!
 }
@@ -84,15 +84,20 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster that does not wait for the disk: whoever pulls the plug loses it.
     pub fn start() -> Result<Self, ClusterError> {
-        Self::start_with("off")
+        Self::start_with("off", None)
     }
 
     /// A cluster as it is run for earnest, for measuring.
     pub fn start_durable() -> Result<Self, ClusterError> {
-        Self::start_with("on")
+        Self::start_with("on", None)
     }
 
-    fn start_with(durable: &str) -> Result<Self, ClusterError> {
+    /// A cluster that encrypts its connections with this certificate and key, both in PEM.
+    pub fn start_with_tls(certificate: &str, key: &str) -> Result<Self, ClusterError> {
+        Self::start_with("off", Some((certificate, key)))
+    }
+
+    fn start_with(durable: &str, tls: Option<(&str, &str)>) -> Result<Self, ClusterError> {
         static CLUSTERS: AtomicU64 = AtomicU64::new(0);
         let bin = find_binaries().ok_or(ClusterError::NotInstalled)?;
         let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
@@ -107,6 +112,10 @@ impl Cluster {
                 "--locale=C.UTF-8",
             ])
             .arg(&folder))?;
+        if let Some((certificate, key)) = tls {
+            write_as_server_user(&folder.join("server.crt"), certificate)?;
+            write_as_server_user(&folder.join("server.key"), key)?;
+        }
         // A free one now; nobody else asks for it in the moment until the server has it.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut keeper = as_server_user(Path::new("sh"))
@@ -115,6 +124,7 @@ impl Cluster {
             .arg(&folder)
             .arg(port.to_string())
             .arg(durable)
+            .arg(if tls.is_some() { "on" } else { "off" })
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -252,6 +262,20 @@ fn as_server_user(program: &Path) -> Command {
     } else {
         Command::new(program)
     }
+}
+
+/// A file that only the server's user reads.
+fn write_as_server_user(path: &Path, text: &str) -> Result<(), ClusterError> {
+    let mut writer = as_server_user(Path::new("sh"))
+        .args(["-c", "umask 077; cat > \"$0\""])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()?;
+    if let Some(mut input) = writer.stdin.take() {
+        input.write_all(text.as_bytes())?;
+    }
+    writer.wait()?;
+    Ok(())
 }
 
 fn run(command: &mut Command) -> Result<(), ClusterError> {

@@ -63,6 +63,7 @@ fn sqlite_options(folder: &tempfile::TempDir) -> SqliteOptions {
     SqliteOptions {
         path: folder.path().join("new/folder/paddock.db"),
         readers: 2,
+        cache_bytes: 32 * 1024 * 1024,
         patience: Duration::from_secs(5),
         commit: commit_options(),
     }

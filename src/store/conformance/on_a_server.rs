@@ -299,3 +299,56 @@ async fn a_server_that_takes_too_long_or_may_not_write_is_told_by_name() {
     tell("RESET default_transaction_read_only").await;
     append(3).await.unwrap();
 }
+
+#[tokio::test]
+async fn an_encrypted_server_is_trusted_as_far_as_the_settings_say() {
+    use sqlx::postgres::PgSslMode;
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+    let cluster = Cluster::start_with_tls(&certificate, &key).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let trusted = folder.path().join("root.pem");
+    std::fs::write(&trusted, certificate).unwrap();
+    let open = async |tls: PgSslMode, host: &str, root: Option<&std::path::Path>| {
+        let url = cluster.url("test").replace("127.0.0.1", host);
+        let options = PostgresOptions {
+            tls: Some(tls),
+            root_certificate: root.map(ToOwned::to_owned),
+            patience: Duration::from_secs(2),
+            ..postgres_options(url)
+        };
+        let store = PostgresStore::open(options).await?;
+        let (encrypted,): (bool,) =
+            sqlx::query_as("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+                .fetch_one(store.pool_for_tests())
+                .await
+                .unwrap();
+        store.close().await;
+        Ok::<_, StoreError>(encrypted)
+    };
+    assert!(!open(PgSslMode::Disable, "127.0.0.1", None).await.unwrap());
+    for mode in [PgSslMode::Prefer, PgSslMode::Require] {
+        assert!(open(mode, "127.0.0.1", None).await.unwrap(), "{mode:?}");
+    }
+    assert!(
+        open(PgSslMode::VerifyFull, "localhost", Some(&trusted))
+            .await
+            .unwrap()
+    );
+    assert!(
+        open(PgSslMode::VerifyCa, "127.0.0.1", Some(&trusted))
+            .await
+            .unwrap()
+    );
+    for (mode, host, root) in [
+        (PgSslMode::VerifyCa, "localhost", None),
+        (PgSslMode::VerifyFull, "localhost", None),
+        (PgSslMode::VerifyFull, "127.0.0.1", Some(trusted.as_path())),
+    ] {
+        let refused = open(mode, host, root).await.unwrap_err();
+        assert!(
+            format!("{refused:?}").contains("ertificate"),
+            "{mode:?} {host}: {refused:?}"
+        );
+    }
+}

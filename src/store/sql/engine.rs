@@ -22,6 +22,9 @@ pub trait Engine: Debug + Send + Sync + 'static {
     /// What locks the rows that a query finds until the transaction ends, where more than one transaction can write.
     const LOCK_ROWS: &'static str;
 
+    /// The most rows of one statement that writes several.
+    const ROWS_A_STATEMENT: usize;
+
     /// A row that was found.
     type Row: Row;
     /// A transaction that writes. Dropped before it is committed, it is undone.

@@ -163,7 +163,7 @@ async fn restore_events<E: Engine>(
     if transaction.run("note where a log begins", log_from).await? == 0 {
         return Err(StoreError::SessionGone { session });
     }
-    for chunk in chunks(&rows) {
+    for chunk in chunks(&rows, E::ROWS_A_STATEMENT) {
         let insert = sql("INSERT INTO events (session_id, id, turn_id, kind, created_at, body) VALUES ")
             .push_rows(chunk.iter().map(|row| row.clone().values(session)));
         transaction.run("restore events", insert).await?;

@@ -198,7 +198,7 @@ async fn insert_terms<E: Engine>(
     let terms: Vec<_> = terms::of_session(session.title.as_deref(), &session.metadata)
         .into_iter()
         .collect();
-    for chunk in chunks(&terms) {
+    for chunk in chunks(&terms, E::ROWS_A_STATEMENT) {
         let insert = sql("INSERT INTO session_terms (tenant_id, term, session_id) VALUES ").push_rows(
             chunk.iter().map(|term| {
                 vec![

@@ -156,13 +156,14 @@ value_of! {
     &[u8] => Bytes(value => value.to_vec());
 }
 
-/// Rows go into statements of these sizes, so that there are few texts and each is prepared once a connection.
-const ROWS_A_STATEMENT: [usize; 4] = [256, 32, 4, 1];
+/// Rows go into statements of these sizes, as far as the engine takes them, so that there are few texts and each is prepared once a connection.
+const ROWS_A_STATEMENT: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 
-/// Cuts rows into pieces of a few fixed sizes.
-pub(super) fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+/// Cuts rows into pieces of a few fixed sizes, of at most `most` rows.
+pub(super) fn chunks<T>(mut rows: &[T], most: usize) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
-        let size = ROWS_A_STATEMENT.into_iter().find(|size| *size <= rows.len())?;
+        let most = most.min(rows.len());
+        let size = ROWS_A_STATEMENT.into_iter().find(|size| *size <= most)?;
         let (chunk, rest) = rows.split_at_checked(size)?;
         rows = rest;
         Some(chunk)
@@ -197,10 +198,11 @@ mod tests {
     #[test]
     fn rows_are_cut_into_few_sizes_and_none_is_lost() {
         let rows: Vec<_> = (0..1000).collect();
-        let cut: Vec<_> = chunks(&rows).collect();
+        let cut: Vec<_> = chunks(&rows, 256).collect();
         assert_eq!(cut.concat(), rows);
         assert!(cut.iter().all(|chunk| ROWS_A_STATEMENT.contains(&chunk.len())));
-        assert_eq!(chunks(&[] as &[u8]).count(), 0);
+        assert!(chunks(&rows, 40).all(|chunk| chunk.len() <= 32));
+        assert_eq!(chunks(&[] as &[u8], 256).count(), 0);
     }
 
     #[test]

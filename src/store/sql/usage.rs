@@ -63,7 +63,7 @@ pub(super) async fn insert_in_tx<E: Engine>(
     transaction: &mut Transaction<E>,
     rows: &[Vec<Value>],
 ) -> Result<()> {
-    for chunk in chunks(rows) {
+    for chunk in chunks(rows, E::ROWS_A_STATEMENT) {
         let insert = sql(
             "INSERT INTO usage_records (turn_id, model, tenant_id, session_id, user_id, day, at, input_tokens, \
              output_tokens, cache_read_input_tokens, cache_creation_input_tokens, cost_micro_usd) VALUES ",

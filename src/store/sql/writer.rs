@@ -201,13 +201,21 @@ impl<E: Engine> Lane<E> {
         let until = Instant::now() + self.window;
         let mut bytes = first.work.bytes();
         let mut group = vec![first];
+        let mut waited = false;
         while group.len() < self.group_max && bytes < GROUP_MAX_BYTES {
             let next = match queue.try_recv() {
                 Ok(job) => Some(job),
+                // Writes often come in flocks; whoever is just about to queue may. It costs next to nothing.
+                Err(_) if !waited => {
+                    waited = true;
+                    tokio::task::yield_now().await;
+                    continue;
+                }
                 Err(_) if self.window.is_zero() => None,
                 Err(_) => tokio::time::timeout_at(until, queue.recv()).await.ok().flatten(),
             };
             let Some(job) = next else { break };
+            waited = false;
             bytes += job.work.bytes();
             group.push(job);
         }

@@ -172,7 +172,7 @@ async fn insert_events<E: Engine>(transaction: &mut Transaction<E>, writes: &[(u
         .iter()
         .flat_map(|(_, job)| job.work.rows().iter().map(|row| (job.session, row)))
         .collect();
-    for chunk in chunks(&rows) {
+    for chunk in chunks(&rows, E::ROWS_A_STATEMENT) {
         let insert = sql("INSERT INTO events (session_id, id, turn_id, kind, created_at, body) VALUES ")
             .push_rows(chunk.iter().map(|(session, row)| (*row).clone().values(*session)));
         transaction.run("append events", insert).await?;
@@ -245,7 +245,7 @@ pub(in crate::store::sql) async fn append_transcript<E: Engine>(
     let last = last.map_or(Ok(0), |row| row.integer("position"))?;
     let rows: Vec<_> = (last + 1..).zip(entries).collect();
     let mut stored = 0;
-    for chunk in chunks(&rows) {
+    for chunk in chunks(&rows, E::ROWS_A_STATEMENT) {
         let insert = sql("INSERT INTO transcript_entries (session_id, path, position, uuid, body) VALUES ")
             .push_rows(chunk.iter().map(|(position, entry)| {
                 vec![
