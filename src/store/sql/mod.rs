@@ -1,7 +1,7 @@
-//! The stores in SQL databases: one body of SQL, written once, for every [`Engine`](engine::Engine).
+//! The stores in SQL databases: one body of SQL, written once, for every [`Engine`].
 //!
 //! Each file here is one room: sessions, turns, events, and so on. What differs between engines is in the engine's
-//! file, never in a method. Writes that belong to a session's log are committed in groups, by [`writer`].
+//! file, never in a method. Writes that belong to a session's log are committed in groups, by `writer`.
 
 pub mod engine;
 mod events;
