@@ -47,6 +47,20 @@ pub struct PermissionResolution {
     pub at: DateTime<Utc>,
 }
 
+impl PermissionResolution {
+    /// The server's own answer when nobody gave one in time.
+    #[must_use]
+    pub fn expired(at: DateTime<Utc>) -> Self {
+        Self {
+            decision: PermissionDecision::Expired,
+            message: None,
+            updated_input: None,
+            by: "paddock".to_owned(),
+            at,
+        }
+    }
+}
+
 /// An answer to the question whether a tool may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString)]
 #[serde(rename_all = "snake_case")]

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use super::engine::{Engine, Row as _};
 use super::rows::{event_id, from_json, number, to_json};
 use super::statement::{Statement, Value, sql};
-use super::writer::Work;
+use super::writer::{Entries, Work};
 use super::{SqlStore, Transaction};
 use crate::domain::{Epoch, Event, EventBody, EventId, EventQuery, SessionId, TenantId, TurnId};
 use crate::store::{EventLog, Result, deltas};
@@ -74,10 +74,7 @@ impl<E: Engine> EventLog for SqlStore<E> {
         epoch: Epoch,
         events: &[Event],
     ) -> Result<()> {
-        let work = Work::Append {
-            rows: EventRow::of(events)?,
-            ids: events.iter().map(|event| event.id).collect(),
-        };
+        let work = Work::Append(Entries::of(events)?);
         self.writer.write(tenant, session, epoch, work).await.map(|_| ())
     }
 

@@ -7,7 +7,7 @@ use super::engine::{Engine, Row as _};
 use super::rows::to_json;
 use super::statement::sql;
 use super::{SqlStore, count};
-use crate::domain::{PermissionDecision, PermissionResolution, SessionId, SessionStatus, TenantId};
+use crate::domain::{PermissionResolution, SessionId, SessionStatus, TenantId};
 use crate::store::{PlatformStore, Result, StoreError};
 
 #[async_trait]
@@ -94,13 +94,7 @@ impl<E: Engine> PlatformStore for SqlStore<E> {
     }
 
     async fn expire_permissions(&self, now: DateTime<Utc>, limit: u32) -> Result<u64> {
-        let expired = PermissionResolution {
-            decision: PermissionDecision::Expired,
-            message: None,
-            updated_input: None,
-            by: "paddock".to_owned(),
-            at: now,
-        };
+        let expired = PermissionResolution::expired(now);
         let expire = sql(
             "UPDATE permissions SET resolution = $3 WHERE resolution IS NULL AND id IN \
              (SELECT id FROM permissions WHERE resolution IS NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2)",

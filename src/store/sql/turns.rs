@@ -4,16 +4,11 @@ use async_trait::async_trait;
 
 use super::SqlStore;
 use super::engine::Engine;
-use super::events::EventRow;
 use super::rows::{to_json, turn};
 use super::statement::sql;
-use super::writer::Work;
+use super::writer::{Entries, Work};
 use crate::domain::{Epoch, Event, Page, SessionId, TenantId, Turn, TurnId};
 use crate::store::{Result, TurnEnd, TurnStore, storable};
-
-fn ids(events: &[Event]) -> Vec<crate::domain::EventId> {
-    events.iter().map(|event| event.id).collect()
-}
 
 #[async_trait]
 impl<E: Engine> TurnStore for SqlStore<E> {
@@ -22,8 +17,7 @@ impl<E: Engine> TurnStore for SqlStore<E> {
         storable("a prompt", Some(&turn.message))?;
         let work = Work::Begin {
             turn: Box::new(turn.clone()),
-            rows: EventRow::of(events)?,
-            ids: ids(events),
+            entries: Entries::of(events)?,
         };
         self.writer
             .write(tenant, turn.session, epoch, work)
@@ -41,8 +35,7 @@ impl<E: Engine> TurnStore for SqlStore<E> {
         let work = Work::Finish {
             end: Box::new(end.clone()),
             outcome: to_json("write a turn's outcome", &end.outcome)?,
-            rows: EventRow::of(events)?,
-            ids: ids(events),
+            entries: Entries::of(events)?,
         };
         self.writer
             .write(tenant, end.session, epoch, work)

@@ -16,7 +16,9 @@ use tokio::time::Instant;
 use super::engine::Engine;
 use super::events::EventRow;
 use super::{CommitOptions, Database};
-use crate::domain::{Epoch, EventId, SessionId, TenantId, TranscriptEntry, TranscriptPath, Turn, TurnId};
+use crate::domain::{
+    Epoch, Event, EventId, SessionId, TenantId, TranscriptEntry, TranscriptPath, Turn, TurnId,
+};
 use crate::lifecycle::Tasks;
 use crate::store::{Result, StoreError, TurnEnd};
 
@@ -31,23 +33,36 @@ const GROUP_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// How long is waited before a group is tried again: at first, and at most.
 const RETRY_WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 
+/// Events that are written.
+#[derive(Debug)]
+pub(super) struct Entries {
+    /// As they are stored: several pieces of a message make one row.
+    rows: Vec<EventRow>,
+    /// The ids of all of them.
+    ids: Vec<EventId>,
+}
+
+impl Entries {
+    pub(super) fn of(events: &[Event]) -> Result<Self> {
+        Ok(Self {
+            rows: EventRow::of(events)?,
+            ids: events.iter().map(|event| event.id).collect(),
+        })
+    }
+}
+
 /// What is written to a session under its epoch.
 #[derive(Debug)]
 pub(super) enum Work {
     /// Events.
-    Append { rows: Vec<EventRow>, ids: Vec<EventId> },
+    Append(Entries),
     /// A turn that begins, with its first events.
-    Begin {
-        turn: Box<Turn>,
-        rows: Vec<EventRow>,
-        ids: Vec<EventId>,
-    },
+    Begin { turn: Box<Turn>, entries: Entries },
     /// A turn that ends, with its last events.
     Finish {
         end: Box<TurnEnd>,
         outcome: String,
-        rows: Vec<EventRow>,
-        ids: Vec<EventId>,
+        entries: Entries,
     },
     /// Lines of a transcript.
     Transcript {
@@ -57,25 +72,28 @@ pub(super) enum Work {
 }
 
 impl Work {
-    fn ids(&self) -> &[EventId] {
+    fn events(&self) -> Option<&Entries> {
         match self {
-            Self::Append { ids, .. } | Self::Begin { ids, .. } | Self::Finish { ids, .. } => ids,
-            Self::Transcript { .. } => &[],
+            Self::Append(entries) | Self::Begin { entries, .. } | Self::Finish { entries, .. } => {
+                Some(entries)
+            }
+            Self::Transcript { .. } => None,
         }
     }
 
+    fn ids(&self) -> &[EventId] {
+        self.events().map_or(&[], |entries| &entries.ids)
+    }
+
     fn rows(&self) -> &[EventRow] {
-        match self {
-            Self::Append { rows, .. } | Self::Begin { rows, .. } | Self::Finish { rows, .. } => rows,
-            Self::Transcript { .. } => &[],
-        }
+        self.events().map_or(&[], |entries| &entries.rows)
     }
 
     fn turn(&self) -> Option<TurnId> {
         match self {
             Self::Begin { turn, .. } => Some(turn.id),
             Self::Finish { end, .. } => Some(end.turn),
-            Self::Append { .. } | Self::Transcript { .. } => None,
+            Self::Append(_) | Self::Transcript { .. } => None,
         }
     }
 

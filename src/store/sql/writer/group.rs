@@ -66,7 +66,7 @@ pub(super) async fn commit<E: Engine>(database: &Arc<Database<E>>, jobs: &[Job])
     }
     for (index, job) in writes {
         let stored = match &job.work {
-            Work::Append { .. } => 0,
+            Work::Append(_) => 0,
             Work::Begin { turn, .. } => begin_turn(&mut transaction, turn).await?,
             Work::Finish { end, outcome, .. } => {
                 finish_turn(&mut transaction, job.tenant, end, outcome).await?
@@ -161,7 +161,7 @@ fn judge(job: &Job, owned: Option<&mut Owned>) -> Result<Verdict> {
             }
             owned.unfinished = None;
         }
-        Work::Append { .. } | Work::Transcript { .. } => {}
+        Work::Append(_) | Work::Transcript { .. } => {}
     }
     owned.last = last;
     Ok(Verdict::Write)
