@@ -15,7 +15,7 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow, PgSslMode, Postgres};
 use sqlx::{Connection as _, Executor as _};
 
-use super::sql::engine::{Answer, Engine, OpenTransaction, Transaction, driver_query};
+use super::sql::engine::{Answer, Engine, OpenTransaction, Transaction, driver_query, explain_without_code};
 use super::sql::migrate::{self, PendingMigration};
 use super::sql::statement::Statement;
 use super::sql::{CommitOptions, SqlStore};
@@ -333,13 +333,7 @@ impl Engine for PostgresEngine {
                 StoreError::Unavailable(Arc::new(error))
             }
             Some(_) => StoreError::failed(action, error),
-            None => match error {
-                sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed
-                | sqlx::Error::WorkerCrashed
-                | sqlx::Error::Io(_) => StoreError::Unavailable(Arc::new(error)),
-                error => StoreError::failed(action, error),
-            },
+            None => explain_without_code(action, error),
         }
     }
 

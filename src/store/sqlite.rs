@@ -17,7 +17,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Connection as _, Executor as _};
 
-use super::sql::engine::{Answer, Engine, OpenTransaction, Transaction, driver_query};
+use super::sql::engine::{Answer, Engine, OpenTransaction, Transaction, driver_query, explain_without_code};
 use super::sql::migrate::{self, PendingMigration};
 use super::sql::statement::Statement;
 use super::sql::{CommitOptions, SqlStore};
@@ -226,13 +226,7 @@ impl Engine for SqliteEngine {
             // SQLITE_FULL
             Some(13) => StoreError::Full(Arc::new(error)),
             Some(_) => StoreError::failed(action, error),
-            None => match error {
-                sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed
-                | sqlx::Error::WorkerCrashed
-                | sqlx::Error::Io(_) => StoreError::Unavailable(Arc::new(error)),
-                error => StoreError::failed(action, error),
-            },
+            None => explain_without_code(action, error),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the SQL body needs of a database engine. Everything that differs between engines is behind this trait.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -189,6 +190,17 @@ where
 {
     row.try_get(column)
         .map_err(|error| StoreError::corrupt(column, error))
+}
+
+/// What an error means that is the driver's own, and has no code of the database's.
+pub(in crate::store) fn explain_without_code(action: &'static str, error: sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Io(_) => StoreError::Unavailable(Arc::new(error)),
+        error => StoreError::failed(action, error),
+    }
 }
 
 /// Binds a statement's values and makes it the driver's. The one place where text becomes SQL: a [`Statement`] is made
