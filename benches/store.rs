@@ -112,6 +112,7 @@ async fn tenant(store: &dyn Store) -> TenantId {
 fn body() -> EventBody {
     EventBody::Message {
         text: "x".repeat(400),
+        attachments: Vec::new(),
     }
 }
 

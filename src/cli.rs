@@ -1,5 +1,6 @@
 //! The command line: `paddock serve | migrate | export | import | config | openapi`.
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
+use crate::guardian;
 use crate::settings::{LoadOptions, LogFormat as SettingsLogFormat, Settings, StorageKind};
 use crate::startup::{Application, Stopper, stores};
 use crate::store::sql::migrate::PendingMigration;
@@ -52,6 +54,28 @@ enum Command {
     Config,
     /// Print the OpenAPI document.
     Openapi,
+    /// Guard an agent: what the server starts its agents with.
+    #[command(name = guardian::COMMAND, hide = true)]
+    AgentExec {
+        /// The server's process id.
+        server: u32,
+        /// The CLI.
+        program: PathBuf,
+        /// Its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Become an agent: what a guardian starts the CLI with.
+    #[command(name = guardian::INNER_COMMAND, hide = true)]
+    AgentExecInner {
+        /// The guardian's process id.
+        guardian: u32,
+        /// The CLI.
+        program: PathBuf,
+        /// Its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 impl Cli {
@@ -64,6 +88,16 @@ impl Cli {
             Command::Migrate { check } => migrate(&self.settings()?, check),
             Command::Export { ref output } => export(&self.settings()?, output.as_deref()),
             Command::Import { ref input } => import(&self.settings()?, input),
+            Command::AgentExec {
+                server,
+                program,
+                arguments,
+            } => match guardian::run(server, &program, &arguments)? {},
+            Command::AgentExecInner {
+                guardian,
+                program,
+                arguments,
+            } => match guardian::become_program(guardian, &program, &arguments)? {},
         }
     }
 

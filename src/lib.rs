@@ -4,6 +4,7 @@ pub mod agent;
 pub mod api;
 pub mod cli;
 pub mod domain;
+pub mod guardian;
 pub mod lifecycle;
 pub mod protocol;
 pub mod security;

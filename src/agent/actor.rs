@@ -4,28 +4,31 @@
 //! that it started. It reads no further line while the last one has not been taken, so that a slow reader holds the
 //! CLI back instead of filling memory; commands are served all the while.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use serde_json::{Map, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::codec::FramedRead;
 use uuid::Uuid;
 
 use super::handle::{Agent, AgentEnd, AgentState, Command};
+use super::metrics::AgentMetrics;
+use super::pool::Place;
 use super::process::{ExitStatus, Pipes, Process};
 use super::transcript::{Kept, TranscriptQueue};
 use crate::domain::MicroUsd;
 use crate::lifecycle::Tasks;
 use crate::protocol::control::{self, Initialize};
 use crate::protocol::lines::{Line, LineDecoder};
-use crate::protocol::message::{CliMessage, ControlRequest, ControlResponse, Question, TurnResult};
+use crate::protocol::message::{CliMessage, TurnResult};
+use crate::protocol::question::{ControlRequest, ControlResponse, Question};
 
 /// The most lines that may wait for a process to read them.
 const MAX_UNREAD_LINES: usize = 256;
@@ -43,14 +46,7 @@ pub struct ActorLimits {
     pub stderr_tail_bytes: usize,
 }
 
-/// Counts over all agents.
-#[derive(Debug, Default)]
-pub struct AgentCounters {
-    /// Lines that were no messages: not JSON, not UTF-8, or too long.
-    pub garbage_lines: AtomicU64,
-}
-
-/// Takes over a started process. `permit` is held until nothing is left of it. What the CLI writes down goes to
+/// Takes over a started process. `place` is held until nothing is left of it. What the CLI writes down goes to
 /// `transcript`, if it is kept.
 #[must_use]
 #[expect(
@@ -62,8 +58,8 @@ pub(super) fn take_over(
     pipes: Pipes,
     initialize: &Initialize,
     limits: ActorLimits,
-    counters: Arc<AgentCounters>,
-    permit: OwnedSemaphorePermit,
+    metrics: Arc<AgentMetrics>,
+    place: Place,
     transcript: Option<TranscriptQueue>,
     tasks: &Tasks,
 ) -> Agent {
@@ -76,7 +72,7 @@ pub(super) fn take_over(
         process,
         input: Some(input),
         limits,
-        counters,
+        metrics,
         state,
         turn: None,
         pending: None,
@@ -87,12 +83,13 @@ pub(super) fn take_over(
         ending: Ending::NotYet,
         start_timed_out: false,
         spent: MicroUsd::ZERO,
-        interrupts: 0,
+        asked: HashMap::new(),
+        asks: 0,
+        place: Some(place),
     };
     let hello = initialize.to_line();
     tasks.spawn(async move {
         actor.run(inbox, pipes.stdout, pipes.stderr, hello).await;
-        drop(permit);
     });
     Agent {
         commands,
@@ -119,7 +116,7 @@ struct Actor {
     /// Lines for the process; `None` once its input is to be closed.
     input: Option<mpsc::Sender<Bytes>>,
     limits: ActorLimits,
-    counters: Arc<AgentCounters>,
+    metrics: Arc<AgentMetrics>,
     state: watch::Sender<AgentState>,
     turn: Option<CurrentTurn>,
     /// A message that the turn's runner has not taken yet.
@@ -135,7 +132,11 @@ struct Actor {
     start_timed_out: bool,
     /// What the process has cost so far, by its own count.
     spent: MicroUsd,
-    interrupts: u64,
+    /// What the CLI was asked and has not answered.
+    asked: HashMap<String, oneshot::Sender<Result<Value, String>>>,
+    asks: u64,
+    /// Its place in the pool, given back before its end is told.
+    place: Option<Place>,
 }
 
 /// How far the end of a process has come.
@@ -248,9 +249,22 @@ impl Actor {
                 });
                 self.send(line);
             }
+            Command::Send(line) => self.send(line),
+            Command::Ask {
+                subtype,
+                fields,
+                answer,
+            } => {
+                self.asked.retain(|_, answer| !answer.is_closed());
+                self.asks += 1;
+                let id = format!("ask-{}", self.asks);
+                self.send(control::request(&id, subtype, fields));
+                self.asked.insert(id, answer);
+            }
             Command::Interrupt => {
-                self.interrupts += 1;
-                self.send(control::interrupt(&format!("interrupt-{}", self.interrupts)));
+                self.asks += 1;
+                let id = format!("interrupt-{}", self.asks);
+                self.send(control::request(&id, "interrupt", Map::new()));
             }
             Command::Stop => self.begin_ending(),
             Command::Kill => self.kill(),
@@ -304,18 +318,18 @@ impl Actor {
         };
         match CliMessage::parse(&text) {
             Ok(CliMessage::ControlResponse(response)) => self.answered(response),
-            Ok(CliMessage::ControlRequest(request)) => self.asked(&request),
+            Ok(CliMessage::ControlRequest(request)) => self.was_asked(request),
             Ok(CliMessage::TranscriptMirror { file, lines }) => {
                 self.written_down = Some(Kept::Lines { file, lines });
             }
-            Ok(CliMessage::ControlCancelRequest { .. } | CliMessage::Other { .. }) => {}
+            Ok(CliMessage::Other { .. }) => {}
             Ok(message) => self.hand_on(message),
             Err(_) => self.count_garbage("not a message"),
         }
     }
 
     fn count_garbage(&self, what: &'static str) {
-        self.counters.garbage_lines.fetch_add(1, Ordering::Relaxed);
+        self.metrics.garbage_line();
         tracing::warn!(
             agent.pid = self.process.id(),
             what,
@@ -325,6 +339,11 @@ impl Actor {
 
     /// The CLI answered a control request of ours.
     fn answered(&mut self, response: ControlResponse) {
+        if let Some(asker) = self.asked.remove(&response.request_id) {
+            // Whoever asked may have lost patience.
+            let _waits = asker.send(response.outcome);
+            return;
+        }
         let initialized = response.request_id == control::INITIALIZE_ID && self.is_starting();
         match response.outcome {
             Ok(answer) if initialized => {
@@ -339,18 +358,21 @@ impl Actor {
         }
     }
 
-    /// The CLI asks something of us. Nobody can be asked for a permission yet, so what no rule allows is denied.
-    fn asked(&mut self, request: &ControlRequest) {
+    /// The CLI asks something of us: whoever runs the turn decides about tools.
+    fn was_asked(&mut self, request: ControlRequest) {
         let id = &request.request_id;
-        let answer = match &request.question {
-            Question::CanUseTool { tool_name } => {
-                let why =
-                    format!("This session has no permission to use {tool_name}, and nobody to ask for it.");
-                control::deny_tool(id, &why)
+        match &request.question {
+            Question::CanUseTool(_) if self.turn.is_some() => {
+                self.hand_on(CliMessage::ControlRequest(request));
             }
-            Question::Other { subtype } => control::refuse(id, &format!("{subtype} is not supported here")),
-        };
-        self.send(answer);
+            Question::CanUseTool(question) => {
+                let why = format!("No turn runs that could ask for {}.", question.tool_name);
+                self.send(control::deny_tool(id, &why));
+            }
+            Question::Other { subtype } => {
+                self.send(control::refuse(id, &format!("{subtype} is not supported here")));
+            }
+        }
     }
 
     /// Hands a message on to the turn it belongs to; drops it when it belongs to none.
@@ -400,9 +422,11 @@ impl Actor {
             start_timed_out: self.start_timed_out,
             complaint,
         };
+        self.place = None;
         // Whoever waits for the turn's next message looks here when there is none; so this comes first.
         self.state.send_replace(AgentState::Ended(Arc::new(end)));
         self.turn = None;
+        self.asked.clear();
     }
 }
 

@@ -83,6 +83,14 @@ impl Feed {
         }
     }
 
+    /// A feed that holds nothing: all that came after `id` is in the store.
+    #[must_use]
+    pub fn behind(id: EventId) -> Self {
+        let feed = Self::new(0);
+        feed.start_after(EventId::from_number(EventId::MAX).unwrap_or(id));
+        feed
+    }
+
     /// Publishes events, in the order of their ids.
     pub fn publish(&self, items: impl IntoIterator<Item = FeedItem>) {
         let last = {
@@ -116,11 +124,10 @@ impl Feed {
     #[must_use]
     pub fn read_after(&self, cursor: EventId, limit: usize) -> FeedRead {
         let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        if cursor < tail.dropped_to
-            && let Some(first) = tail.items.front()
-        {
+        if cursor < tail.dropped_to {
+            let next = EventId::from_number(tail.dropped_to.get() + 1).unwrap_or(tail.dropped_to);
             return FeedRead::Behind {
-                first_available: first.id,
+                first_available: tail.items.front().map_or(next, |first| first.id),
             };
         }
         let from = tail.items.partition_point(|item| item.id <= cursor);

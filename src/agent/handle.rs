@@ -1,8 +1,10 @@
 //! The handle on an agent: what the rest of the server holds of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
@@ -65,6 +67,14 @@ pub(super) enum Command {
         line: Bytes,
         messages: mpsc::Sender<CliMessage>,
     },
+    /// Give the CLI a line: an answer to what it asked.
+    Send(Bytes),
+    /// Ask the CLI.
+    Ask {
+        subtype: &'static str,
+        fields: Map<String, Value>,
+        answer: oneshot::Sender<Result<Value, String>>,
+    },
     /// End the running turn.
     Interrupt,
     /// End the process in order.
@@ -77,6 +87,20 @@ pub(super) enum Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the agent has ended")]
 pub struct Gone;
+
+/// Why the CLI did not answer what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// Its process has ended.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// It took too long.
+    #[error("the CLI did not answer in time")]
+    TimedOut,
+    /// It answered that it does not do that.
+    #[error("the CLI refused: {0}")]
+    Refused(String),
+}
 
 impl Agent {
     /// Whether both handles are on the same agent.
@@ -145,6 +169,39 @@ impl Agent {
             .await
             .map_err(|_closed| TranscriptLost)?;
         is_flushed.await.unwrap_or(Err(TranscriptLost))
+    }
+
+    /// Asks the CLI something, and waits for its answer for at most `patience`.
+    pub(super) async fn ask(
+        &self,
+        subtype: &'static str,
+        fields: Map<String, Value>,
+        patience: Duration,
+    ) -> Result<Value, AskError> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Ask {
+            subtype,
+            fields,
+            answer,
+        };
+        let asked = async {
+            self.commands.send(command).await.map_err(|_closed| Gone)?;
+            match answered.await {
+                Ok(answer) => answer.map_err(AskError::Refused),
+                Err(_dropped) => Err(AskError::Gone(Gone)),
+            }
+        };
+        tokio::time::timeout(patience, asked)
+            .await
+            .unwrap_or(Err(AskError::TimedOut))
+    }
+
+    /// Gives the CLI a line.
+    pub(super) async fn send(&self, line: Bytes) -> Result<(), Gone> {
+        self.commands
+            .send(Command::Send(line))
+            .await
+            .map_err(|_closed| Gone)
     }
 
     /// Asks it to end the running turn.

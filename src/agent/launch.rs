@@ -9,10 +9,13 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use serde_json::{Map, Value, json};
+
 use super::home::Home;
 use super::process::{self, Program, StartError};
-use crate::domain::{Session, SessionOptions};
-use crate::protocol::control::Initialize;
+use crate::domain::{Session, SessionOptions, SettingSource};
+use crate::protocol::control::{INITIALIZE_FIELDS, Initialize};
+use crate::security::workspace::{Workspace, WorkspaceIdentity};
 
 /// What all agents of a server share.
 #[derive(Debug)]
@@ -25,6 +28,34 @@ pub struct LaunchSettings {
     pub model_base_url: Option<String>,
     /// How the CLI proves itself to the model's API.
     pub credential: Option<ModelCredential>,
+    /// The program that guards agents; `None` where there are no guardians.
+    pub guardian: Option<PathBuf>,
+    /// MCP servers that every session has, by name; a session's own of the same name comes before.
+    pub mcp_servers: Map<String, Value>,
+    /// The folders of plugins that every session has.
+    pub plugins: Vec<PathBuf>,
+}
+
+/// The folders that a session's agent works with, open.
+#[derive(Debug)]
+pub struct Folders {
+    /// Its workspace.
+    pub workspace: Workspace,
+    /// What it works in besides.
+    pub added: Vec<Workspace>,
+    /// The plugins that it brings.
+    pub plugins: Vec<Workspace>,
+}
+
+impl Folders {
+    /// Which folders they are.
+    pub(super) fn identity(&self) -> Vec<WorkspaceIdentity> {
+        let all = [&self.workspace]
+            .into_iter()
+            .chain(&self.added)
+            .chain(&self.plugins);
+        all.map(Workspace::identity).collect()
+    }
 }
 
 /// How the CLI proves itself to the model's API.
@@ -59,17 +90,11 @@ impl LaunchSettings {
         process::locate(&self.cli_path, search_path)
     }
 
-    /// What to start for a session whose workspace is `working_dir` (and is called `shown_dir`).
-    pub fn program(
-        &self,
-        session: &Session,
-        home: &Home,
-        working_dir: PathBuf,
-        shown_dir: &Path,
-    ) -> Result<Program, StartError> {
+    /// What to start for a session, in these folders.
+    pub fn program(&self, session: &Session, home: &Home, folders: &Folders) -> Result<Program, StartError> {
         let resume = session.conversation_started || home.has_transcript(session.claude_session_id);
         let conversation = session.claude_session_id;
-        let mut arguments = base_arguments();
+        let mut arguments = base_arguments(session.options.setting_sources.as_deref().unwrap_or_default());
         arguments.push(if resume {
             format!("--resume={conversation}")
         } else {
@@ -78,26 +103,64 @@ impl LaunchSettings {
         // What it writes down is kept in the store, from where any machine can go on with it.
         arguments.push("--session-mirror".to_owned());
         arguments.extend(option_arguments(&session.options));
+        let asked_for = session.options.env.iter().flatten();
         Ok(Program {
             path: self.locate_cli()?,
             arguments,
-            environment: self.agent_environment(home, shown_dir),
-            working_dir,
+            environment: self.agent_environment(home, folders.workspace.path(), asked_for),
+            working_dir: folders.workspace.as_current_dir(),
+            guardian: self.guardian.clone(),
         })
+    }
+
+    /// What a session's CLI is told before its first prompt.
+    #[must_use]
+    pub fn initialize(&self, options: &SessionOptions, folders: &Folders) -> Initialize {
+        let mut mcp_servers = self.mcp_servers.clone();
+        mcp_servers.extend(options.mcp_servers.clone().unwrap_or_default());
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let own_plugins = folders.plugins.iter().map(|plugin| text(plugin.path()));
+        Initialize {
+            system_prompt: options.system_prompt.clone(),
+            append_system_prompt: options.append_system_prompt.clone(),
+            agents: options.agents.clone().unwrap_or_default(),
+            mcp_servers,
+            plugins: self
+                .plugins
+                .iter()
+                .map(|path| text(path))
+                .chain(own_plugins)
+                .collect(),
+            output_schema: options.output_schema.clone(),
+            disallowed_tools: options.disallowed_tools.clone().unwrap_or_default(),
+            settings: settings(options, folders),
+        }
     }
 
     /// What to start to ask the CLI about itself.
     pub fn probe(&self, home: &Home) -> Result<Program, StartError> {
         Ok(Program {
             path: self.locate_cli()?,
-            arguments: base_arguments(),
-            environment: self.agent_environment(home, home.path()),
+            arguments: base_arguments(&[]),
+            environment: self.agent_environment(home, home.path(), []),
             working_dir: home.path().to_owned(),
+            guardian: self.guardian.clone(),
         })
     }
 
-    fn agent_environment(&self, home: &Home, shown_dir: &Path) -> BTreeMap<String, OsString> {
+    /// Ours come last: what a session asks for cannot take their place.
+    fn agent_environment<'a>(
+        &self,
+        home: &Home,
+        shown_dir: &Path,
+        asked_for: impl IntoIterator<Item = (&'a String, &'a String)>,
+    ) -> BTreeMap<String, OsString> {
         let mut environment = self.environment.clone();
+        environment.extend(
+            asked_for
+                .into_iter()
+                .map(|(name, value)| (name.clone(), value.into())),
+        );
         let mut set = |name: &str, value: OsString| environment.insert(name.to_owned(), value);
         set("HOME", home.path().into());
         set("PWD", shown_dir.into());
@@ -107,6 +170,8 @@ impl LaunchSettings {
         for switch in [
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
             "CLAUDE_CODE_DISABLE_AUTO_MEMORY",
+            // So that files can be put back to where they were at an earlier prompt.
+            "CLAUDE_CODE_ENABLE_SDK_FILE_CHECKPOINTING",
             "DISABLE_TELEMETRY",
             "DISABLE_ERROR_REPORTING",
             "DISABLE_AUTOUPDATER",
@@ -124,28 +189,45 @@ impl LaunchSettings {
     }
 }
 
-/// What the CLI is told before its first prompt.
-#[must_use]
-pub fn initialize(options: &SessionOptions) -> Initialize {
-    Initialize {
-        system_prompt: options.system_prompt.clone(),
-        append_system_prompt: options.append_system_prompt.clone(),
+/// What the CLI takes from settings only.
+fn settings(options: &SessionOptions, folders: &Folders) -> Map<String, Value> {
+    let mut permissions = Map::new();
+    if let Some(allowed) = options.allowed_tools.as_ref().filter(|tools| !tools.is_empty()) {
+        permissions.insert("allow".to_owned(), json!(allowed));
     }
+    if !folders.added.is_empty() {
+        let paths: Vec<_> = folders
+            .added
+            .iter()
+            .map(|added| added.path().to_string_lossy())
+            .collect();
+        permissions.insert("additionalDirectories".to_owned(), json!(paths));
+    }
+    let mut settings = Map::new();
+    if !permissions.is_empty() {
+        settings.insert("permissions".to_owned(), permissions.into());
+    }
+    settings
 }
 
-fn base_arguments() -> Vec<String> {
-    [
+fn base_arguments(setting_sources: &[SettingSource]) -> Vec<String> {
+    let sources: Vec<_> = setting_sources.iter().map(ToString::to_string).collect();
+    let mut arguments = [
         "--print",
         "--input-format=stream-json",
         "--output-format=stream-json",
         "--verbose",
         "--include-partial-messages",
         "--permission-prompt-tool=stdio",
-        // Neither the machine's nor the workspace's settings reach an agent.
-        "--setting-sources=",
+        // What is of a tenant comes over the input.
+        "--await-initialize",
     ]
     .map(ToOwned::to_owned)
-    .to_vec()
+    .to_vec();
+    arguments.push(format!("--initialize-fields={INITIALIZE_FIELDS}"));
+    // Neither the machine's nor the workspace's settings reach an agent that does not ask for them.
+    arguments.push(format!("--setting-sources={}", sources.join(",")));
+    arguments
 }
 
 fn option_arguments(options: &SessionOptions) -> Vec<String> {
@@ -156,19 +238,13 @@ fn option_arguments(options: &SessionOptions) -> Vec<String> {
             arguments.push(format!("--{name}={value}"));
         }
     };
-    let list = |tools: &Option<Vec<String>>| {
-        tools
-            .as_ref()
-            .filter(|tools| !tools.is_empty())
-            .map(|tools| tools.join(","))
-    };
     add("model", options.model.clone());
+    add("fallback-model", options.fallback_model.clone());
+    add("effort", options.effort.map(|effort| effort.to_string()));
     add(
         "permission-mode",
         options.permission_mode.map(|mode| mode.to_string()),
     );
-    add("allowedTools", list(&options.allowed_tools));
-    add("disallowedTools", list(&options.disallowed_tools));
     add("max-turns", options.max_turns.map(|turns| turns.to_string()));
     add(
         "max-budget-usd",

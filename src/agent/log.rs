@@ -8,11 +8,13 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::feed::{Feed, FeedItem};
+use super::line::TurnLine;
+use super::questions::resolved;
 use crate::domain::{
-    Clock, Epoch, Event, EventBody, EventId, MicroUsd, SessionId, TenantId, TranscriptPath, Turn, TurnError,
-    TurnErrorCode, TurnId, TurnOutcome, Usage,
+    Clock, Epoch, Event, EventBody, EventId, MicroUsd, PermissionDecision, PermissionResolution, SessionId,
+    TenantId, TranscriptPath, Turn, TurnError, TurnErrorCode, TurnId, TurnOutcome, Usage,
 };
-use crate::store::{Store, StoreError, TranscriptAppended, TurnEnd};
+use crate::store::{PermissionFilter, Store, StoreError, TranscriptAppended, TurnEnd};
 
 /// Why the log did not take an entry.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,8 @@ pub struct SessionLog {
     tenant: TenantId,
     session: SessionId,
     feed: Arc<Feed>,
+    /// The turns that are alive in this process.
+    line: TurnLine,
     /// How much of pieces of messages gathers before they are stored.
     delta_segment_bytes: usize,
     /// Held across the store's write, so that ids are published in the order in which they were given.
@@ -65,12 +69,13 @@ impl Ownership {
 impl SessionLog {
     /// The log of `session`, to be shown in `feed`.
     #[must_use]
-    pub fn new(
+    pub(super) fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         tenant: TenantId,
         session: SessionId,
         feed: Arc<Feed>,
+        line: TurnLine,
         delta_segment_bytes: usize,
     ) -> Self {
         Self {
@@ -79,6 +84,7 @@ impl SessionLog {
             tenant,
             session,
             feed,
+            line,
             delta_segment_bytes,
             ownership: Mutex::new(None),
         }
@@ -102,6 +108,17 @@ impl SessionLog {
         let before = self.owned(&mut ownership).await?.last;
         self.write(&mut ownership, Some(turn.id), bodies, async |epoch, events| {
             self.store.begin_turn(self.tenant, epoch, turn, events).await
+        })
+        .await?;
+        Ok(before)
+    }
+
+    /// Stores a turn that waits for others, and its first events; answers the id before the first of them.
+    pub async fn queue_turn(&self, turn: &Turn, bodies: Vec<EventBody>) -> Result<EventId, LogError> {
+        let mut ownership = self.ownership.lock().await;
+        let before = self.owned(&mut ownership).await?.last;
+        self.write(&mut ownership, Some(turn.id), bodies, async |epoch, events| {
+            self.store.queue_turn(self.tenant, epoch, turn, events).await
         })
         .await?;
         Ok(before)
@@ -142,14 +159,17 @@ impl SessionLog {
         .await
     }
 
-    /// Stores lines that the CLI wrote down.
+    /// Stores lines that the CLI wrote down. Events do not wait for that: the lines have an order of their own, and are
+    /// fenced by the epoch alone.
     pub async fn append_transcript(
         &self,
         path: &TranscriptPath,
         lines: &[String],
     ) -> Result<TranscriptAppended, LogError> {
-        let mut ownership = self.ownership.lock().await;
-        let epoch = self.owned(&mut ownership).await?.epoch;
+        let epoch = {
+            let mut ownership = self.ownership.lock().await;
+            self.owned(&mut ownership).await?.epoch
+        };
         let appended = self
             .store
             .append_transcript(self.tenant, self.session, epoch, path, lines)
@@ -158,7 +178,9 @@ impl SessionLog {
             Err(StoreError::SessionGone { .. }) => Err(LogError::SessionMissing),
             Err(error) => {
                 if matches!(error, StoreError::StaleEpoch { .. }) {
-                    *ownership = None;
+                    let mut ownership = self.ownership.lock().await;
+                    // Unless it was taken anew meanwhile.
+                    ownership.take_if(|owned| owned.epoch == epoch);
                 }
                 Err(error.into())
             }
@@ -220,21 +242,36 @@ impl SessionLog {
         };
         self.feed.start_after(owned.last);
         for turn in self.store.unfinished_turns(self.tenant, self.session).await? {
-            self.settle_unknown(&mut owned, &turn).await?;
+            if self.line.find(turn.id).is_none() {
+                self.settle(&mut owned, &turn).await?;
+            }
         }
         Ok(owned)
     }
 
-    /// Ends a turn whose server did not live to end it. What its tools did is not known, and it is not run again.
-    async fn settle_unknown(&self, owned: &mut Ownership, turn: &Turn) -> Result<(), LogError> {
-        let error = TurnError {
-            code: TurnErrorCode::TurnUnknown,
-            message: "the server ended while this turn ran; some of its tools may have run".to_owned(),
+    /// Ends a turn whose server did not live to end it. What the tools of one that had begun did is not known, and it
+    /// is not run again; one that waited did not run.
+    async fn settle(&self, owned: &mut Ownership, turn: &Turn) -> Result<(), LogError> {
+        let (code, message) = if turn.queued {
+            (
+                TurnErrorCode::ServerShutdown,
+                "the server ended before this turn began; it did not run",
+            )
+        } else {
+            (
+                TurnErrorCode::TurnUnknown,
+                "the server ended while this turn ran; some of its tools may have run",
+            )
         };
-        let body = EventBody::Error {
+        let error = TurnError {
+            code,
+            message: message.to_owned(),
+        };
+        let mut bodies = self.withdraw_questions(turn.id).await?;
+        bodies.push(EventBody::Error {
             error: error.message.clone(),
             code: error.code,
-        };
+        });
         let end = TurnEnd {
             session: self.session,
             turn: turn.id,
@@ -242,6 +279,7 @@ impl SessionLog {
                 status: error.code.status(),
                 text: String::new(),
                 tool_calls: Vec::new(),
+                structured_output: None,
                 usage: Usage::default(),
                 cost: MicroUsd::ZERO,
                 stop_reason: None,
@@ -252,11 +290,43 @@ impl SessionLog {
             conversation_started: false,
             usage: Vec::new(),
         };
-        let events = self.number(owned, Some(turn.id), vec![body])?;
+        let events = self.number(owned, Some(turn.id), bodies)?;
         self.store
             .finish_turn(self.tenant, owned.epoch, &end, &events)
             .await?;
         self.publish(&events)
+    }
+
+    /// Ends what the agent of a turn asked that is over.
+    async fn withdraw_questions(&self, turn: TurnId) -> Result<Vec<EventBody>, LogError> {
+        const BATCH: u32 = 100;
+        let filter = PermissionFilter {
+            session: Some(self.session),
+            user: None,
+        };
+        let mut events = Vec::new();
+        let mut after = None;
+        loop {
+            let batch = self
+                .store
+                .list_pending_permissions(self.tenant, &filter, after, BATCH)
+                .await?;
+            after = batch.last().map(|permission| permission.id);
+            for permission in batch.iter().filter(|permission| permission.turn == turn) {
+                let withdrawn =
+                    PermissionResolution::by_server(PermissionDecision::Withdrawn, self.clock.now());
+                let standing = self
+                    .store
+                    .resolve_permission(self.tenant, permission.id, &withdrawn)
+                    .await?;
+                if let Some(resolution) = standing.and_then(|standing| standing.resolution) {
+                    events.push(resolved(permission, &resolution));
+                }
+            }
+            if batch.len() < BATCH as usize {
+                return Ok(events);
+            }
+        }
     }
 
     fn number(

@@ -4,43 +4,63 @@
 //! a busy one never does.
 
 use std::collections::HashMap;
-use std::io;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 
-use super::actor::{self, ActorLimits, AgentCounters};
-use super::handle::{Agent, AgentEnd};
-use super::home::{Home, Homes};
-use super::launch::{self, LaunchSettings};
+use super::actor::ActorLimits;
+use super::feed::Feed;
+use super::home::Homes;
+use super::launch::{Folders, LaunchSettings};
+use super::line::{NotAdmitted, OnBusy, TurnControl};
 use super::log::LogError;
-use super::process::{Process, Program, StartError};
-use super::runtime::{FeedLimits, LiveAgent, SessionRuntime};
-use super::transcript::{self, TranscriptQueue};
-use super::turn::{StartedTurn, TurnPlan, TurnRun};
+use super::metrics::AgentMetrics;
+use super::pool::Pool;
+use super::process::StartError;
+use super::questions::QuestionSettings;
+use super::runtime::{FeedLimits, SessionRuntime};
+use super::starting::Purpose;
+use super::turn::{OnLost, StartedTurn, TurnPlan, TurnRun};
 use crate::domain::{
-    Clock, EventBody, Session, SessionId, SessionOptions, TenantId, Turn, TurnError, TurnErrorCode, TurnId,
+    Attachment, Clock, EventBody, Session, SessionId, TenantId, TranscriptPath, Turn, TurnError,
+    TurnErrorCode, TurnId, TurnStatus,
 };
 use crate::lifecycle::{Shutdown, Tasks};
-use crate::protocol::control::Initialize;
-use crate::security::workspace::Workspace;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// How agents are kept.
 #[derive(Debug, Clone)]
 pub struct AgentSettings {
     /// The most processes at once.
     pub max_live: usize,
+    /// How long a turn waits for an agent.
+    pub queue_timeout: Duration,
+    /// The most turns that wait for an agent.
+    pub queue_max: usize,
+    /// The most turns of one session that wait for the one that runs.
+    pub turn_queue_max: usize,
     /// How long an agent may be idle before it is ended.
     pub idle_timeout: Duration,
     /// Whether a session's agent is started before its first prompt.
     pub prewarm: bool,
+    /// The most agents that are being started ahead at once.
+    pub prewarm_concurrency: usize,
+    /// How long an agent must have been idle to make room for one that is started ahead.
+    pub prewarm_idle_min: Duration,
+    /// How long the CLI may take to answer what it is asked outside the conversation.
+    pub control_timeout: Duration,
     /// How long the CLI may take to end a turn that was interrupted, before it is killed.
     pub interrupt_grace: Duration,
+    /// The most private memory of all agents together, what they started included, in bytes; 0: no limit.
+    pub memory_max_bytes: u64,
+    /// How often that memory is looked at.
+    pub memory_interval: Duration,
+    /// How what agents ask is treated.
+    pub questions: QuestionSettings,
     /// How each process is treated.
     pub actor: ActorLimits,
     /// How much of a session's log is held in memory.
@@ -49,67 +69,57 @@ pub struct AgentSettings {
     pub transcript_buffer_bytes: usize,
 }
 
-/// Why a turn was not begun. Nothing is stored of it.
+/// A turn that is to be run.
+#[derive(Debug)]
+pub struct NewTurn {
+    /// In which session.
+    pub session: Session,
+    /// In which folders.
+    pub folders: Folders,
+    /// The prompt's text, for the log.
+    pub message: String,
+    /// The prompt as the CLI gets it: a text, or the Messages API's content blocks.
+    pub content: Value,
+    /// What is sent with it.
+    pub attachments: Vec<Attachment>,
+    /// When it is to be interrupted if it has not ended.
+    pub timeout: Option<Duration>,
+    /// What is done when the session has a turn already.
+    pub on_busy: OnBusy,
+    /// What is done when the CLI no longer has the conversation.
+    pub on_lost: OnLost,
+    /// The idempotency key of the request that asks for it, under which its receipt is kept once it is stored.
+    pub request_key: Option<String>,
+}
+
+/// What lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentCounts {
+    /// Processes.
+    pub live: usize,
+    /// Sessions in a turn.
+    pub busy: usize,
+    /// Turns that wait for an agent.
+    pub waiting_for_agent: usize,
+    /// Turns that wait for the one that has their session.
+    pub waiting_for_session: usize,
+}
+
+/// Why a turn was not taken. Nothing is stored of it.
 #[derive(Debug, thiserror::Error)]
 pub enum TurnRefused {
     /// Another turn of the session runs.
     #[error("the session is busy with another turn")]
     Busy,
+    /// As many turns of the session wait as may.
+    #[error("as many turns of the session wait as may")]
+    QueueFull,
     /// The server is stopping.
     #[error("the server is stopping")]
     ShuttingDown,
     /// Its first events were not stored.
     #[error(transparent)]
     Log(#[from] LogError),
-}
-
-/// Why there is no agent for a session.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum NoAgent {
-    #[error("all agents are in use")]
-    Exhausted,
-    #[error("the server is stopping")]
-    Closed,
-    #[error("the CLI cannot be started: {0}")]
-    Unavailable(#[from] StartError),
-    #[error("the session's private home cannot be made")]
-    Home(#[source] io::Error),
-    #[error("{}", describe_start(.0))]
-    StartFailed(Arc<AgentEnd>),
-    #[error("the CLI no longer has this conversation")]
-    ConversationLost,
-    #[error("the conversation cannot be read from the store")]
-    Transcript(#[source] StoreError),
-}
-
-impl NoAgent {
-    pub(super) fn to_turn_error(&self) -> TurnError {
-        let code = match self {
-            Self::Exhausted => TurnErrorCode::AgentsExhausted,
-            Self::Closed => TurnErrorCode::ServerShutdown,
-            Self::Unavailable(_) => TurnErrorCode::AgentUnavailable,
-            Self::Home(_) | Self::StartFailed(_) => TurnErrorCode::AgentStartFailed,
-            Self::ConversationLost => TurnErrorCode::ConversationLost,
-            Self::Transcript(_) => TurnErrorCode::StoreUnavailable,
-        };
-        TurnError {
-            code,
-            message: self.to_string(),
-        }
-    }
-}
-
-fn describe_start(end: &AgentEnd) -> String {
-    let how = if end.start_timed_out {
-        "was not ready in time".to_owned()
-    } else {
-        format!("ended with {}", end.status)
-    };
-    if end.complaint.is_empty() {
-        format!("the CLI {how} before it was ready")
-    } else {
-        format!("the CLI {how} before it was ready: {}", end.complaint)
-    }
 }
 
 /// The agents of this server. Clones share them.
@@ -121,14 +131,18 @@ pub struct Agents {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) settings: AgentSettings,
-    launch: LaunchSettings,
-    homes: Homes,
+    pub(super) launch: LaunchSettings,
+    pub(super) homes: Homes,
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tasks: Tasks,
-    shutdown: Shutdown,
-    permits: Arc<Semaphore>,
-    counters: Arc<AgentCounters>,
+    pub(super) shutdown: Shutdown,
+    pub(super) pool: Pool,
+    /// Bounds the agents that are being started ahead.
+    ahead: Semaphore,
+    pub(super) metrics: Arc<AgentMetrics>,
+    /// What all agents took when that was last looked at, in bytes.
+    pub(super) memory_bytes: AtomicU64,
     models: OnceCell<Value>,
     /// Guarded by a std mutex: held for a look-up or a removal, never across an await.
     runtimes: Mutex<HashMap<SessionId, Arc<SessionRuntime>>>,
@@ -146,9 +160,12 @@ impl Agents {
         tasks: Tasks,
         shutdown: Shutdown,
     ) -> Self {
-        let permits = Arc::new(Semaphore::new(settings.max_live));
         Self {
             shared: Arc::new(Shared {
+                pool: Pool::new(settings.max_live, settings.queue_max),
+                ahead: Semaphore::new(settings.prewarm_concurrency),
+                metrics: Arc::default(),
+                memory_bytes: AtomicU64::new(0),
                 settings,
                 launch,
                 homes,
@@ -156,76 +173,122 @@ impl Agents {
                 clock,
                 tasks,
                 shutdown,
-                permits,
-                counters: Arc::default(),
                 models: OnceCell::new(),
                 runtimes: Mutex::default(),
             }),
         }
     }
 
-    /// Begins a turn and answers once its first events are stored. From then on it runs to its end, whoever waits.
-    pub async fn start_turn(
-        &self,
-        session: Session,
-        workspace: Workspace,
-        message: String,
-        timeout: Option<Duration>,
-    ) -> Result<StartedTurn, TurnRefused> {
+    /// Takes a turn and answers once its first events are stored. From then on it runs to its end, whoever waits.
+    pub async fn start_turn(&self, new: NewTurn) -> Result<StartedTurn, TurnRefused> {
         if self.shared.shutdown.has_begun() {
             return Err(TurnRefused::ShuttingDown);
         }
-        let runtime = self.shared.runtime(session.tenant, session.id);
+        let runtime = self.shared.runtime(new.session.tenant, new.session.id);
         let turn = Turn {
             id: TurnId::generate(&*self.shared.clock),
-            session: session.id,
-            message,
+            session: new.session.id,
+            message: new.message,
             started_at: self.shared.clock.now(),
+            queued: false,
             outcome: None,
         };
-        let place = SessionRuntime::reserve(&runtime, turn.id).ok_or(TurnRefused::Busy)?;
-        let run = TurnRun::new(
-            Arc::clone(&self.shared),
-            place,
-            TurnPlan {
-                session,
-                workspace,
-                turn,
-                timeout,
-            },
-        );
+        let (control, signals) = TurnControl::new(turn.id);
+        let admission = runtime
+            .line
+            .enter(&control, new.on_busy, self.shared.settings.turn_queue_max)
+            .map_err(|refused| match refused {
+                NotAdmitted::Busy => TurnRefused::Busy,
+                NotAdmitted::Full => TurnRefused::QueueFull,
+            })?;
+        runtime.touch();
+        let plan = TurnPlan {
+            session: new.session,
+            folders: new.folders,
+            turn,
+            content: new.content,
+            attachments: new.attachments,
+            timeout: new.timeout,
+            on_lost: new.on_lost,
+            request_key: new.request_key,
+        };
+        let run = TurnRun::new(Arc::clone(&self.shared), runtime, control, signals, plan);
         // Begun in a task of its own: a caller that goes away now must not leave a turn that is stored and not run.
-        let (begun, is_begun) = tokio::sync::oneshot::channel();
-        self.shared.tasks.spawn(run.run(begun));
-        is_begun.await.unwrap_or(Err(TurnRefused::ShuttingDown))
+        let (taken, is_taken) = tokio::sync::oneshot::channel();
+        self.shared.tasks.spawn(run.run(admission, taken));
+        is_taken.await.unwrap_or(Err(TurnRefused::ShuttingDown))
     }
 
-    /// Starts a session's agent in the background, so that its next prompt meets a live process.
-    pub fn prewarm(&self, session: Session, workspace: Workspace) {
+    /// A turn that has its session here, or waits for it: to be followed, from its first event on if `after` is before
+    /// that.
+    #[must_use]
+    pub fn follow(&self, turn: &Turn, after: crate::domain::EventId) -> Option<StartedTurn> {
+        let runtime = self.shared.known(turn.session)?;
+        let control = runtime.line.find(turn.id)?;
+        Some(StartedTurn {
+            turn: turn.clone(),
+            feed: Arc::clone(&runtime.feed),
+            after,
+            ended: control.ended(),
+        })
+    }
+
+    /// Where a turn without outcome is, if it is alive here.
+    #[must_use]
+    pub fn turn_status(&self, session: SessionId, turn: TurnId) -> Option<TurnStatus> {
+        let control = self.shared.known(session)?.line.find(turn)?;
+        Some(control.status())
+    }
+
+    /// Where a session's events are shown, if anything of it lives here.
+    #[must_use]
+    pub fn feed(&self, session: SessionId) -> Option<Arc<Feed>> {
+        Some(Arc::clone(&self.shared.known(session)?.feed))
+    }
+
+    /// Starts a session's agent in the background, so that its next prompt meets a live process. Not when there is no
+    /// room: an agent that was used a moment ago does not make way for one that may never be.
+    pub fn prewarm(&self, session: Session, folders: Folders) {
         if !self.shared.settings.prewarm || self.shared.shutdown.has_begun() {
             return;
         }
         let shared = Arc::clone(&self.shared);
         self.shared.tasks.spawn(async move {
+            let Ok(_one_of_few) = shared.ahead.acquire().await else {
+                return;
+            };
             let runtime = shared.runtime(session.tenant, session.id);
-            if let Err(error) = shared.ensure_agent(&runtime, &session, &workspace).await {
-                tracing::warn!(session.id = %session.id, error = &error as &dyn std::error::Error,
+            let started = shared.ensure_agent(&runtime, &session, &folders, Purpose::Ahead);
+            if let Err(error) = started.await {
+                tracing::info!(session.id = %session.id, error = &error as &dyn std::error::Error,
                     "no agent was started ahead of the first prompt");
             }
         });
     }
 
-    /// Appends an event that belongs to no turn to a session's log.
+    /// Appends lines to a session's transcript.
+    pub async fn write_transcript(
+        &self,
+        tenant: TenantId,
+        session: SessionId,
+        path: &TranscriptPath,
+        lines: &[String],
+    ) -> Result<(), LogError> {
+        let runtime = self.shared.runtime(tenant, session);
+        runtime.log.append_transcript(path, lines).await.map(|_| ())
+    }
+
+    /// Appends events that belong to no turn to a session's log.
     pub async fn record(
         &self,
         tenant: TenantId,
         session: SessionId,
-        body: EventBody,
+        bodies: Vec<EventBody>,
     ) -> Result<(), LogError> {
         self.shared
             .runtime(tenant, session)
             .log
-            .append(None, vec![body])
+            .append(None, bodies)
             .await
     }
 
@@ -285,12 +348,15 @@ impl Agents {
         }
     }
 
-    /// Waits for running turns, at most `drain`, interrupts the rest, and ends every agent.
+    /// Ends turns that wait, waits for running ones, at most `drain`, interrupts the rest, and ends every agent.
     pub async fn shut_down(&self, drain: Duration) {
         let runtimes: Vec<_> = self.shared.lock_runtimes().values().cloned().collect();
+        for runtime in &runtimes {
+            runtime.line.stop_waiting(TurnErrorCode::ServerShutdown);
+        }
         let all_idle = async {
             for runtime in &runtimes {
-                runtime.until_idle().await;
+                runtime.line.until_empty().await;
             }
         };
         tokio::select! {
@@ -298,13 +364,14 @@ impl Agents {
             () = self.shared.shutdown.forced() => {}
         }
         // From here on no agent is started; those that are being started are waited for below.
-        self.shared.permits.close();
+        self.shared.pool.close();
+        self.shared.ahead.close();
         let runtimes: Vec<_> = self.shared.lock_runtimes().values().cloned().collect();
         for runtime in &runtimes {
-            runtime.stop_turn(TurnErrorCode::ServerShutdown);
+            runtime.line.stop_all(TurnErrorCode::ServerShutdown);
         }
         let endings = runtimes.iter().map(|runtime| async {
-            runtime.until_idle().await;
+            runtime.line.until_empty().await;
             if let Some(live) = runtime.agent.lock().await.take() {
                 live.agent.stop().await;
             }
@@ -312,23 +379,23 @@ impl Agents {
         futures_util::future::join_all(endings).await;
     }
 
-    /// How many processes live, and how many turns run.
+    /// What lives, and what waits.
     #[must_use]
-    pub fn counts(&self) -> (usize, usize) {
-        let live = self.shared.settings.max_live - self.shared.permits.available_permits();
-        let busy = self
-            .shared
-            .lock_runtimes()
-            .values()
-            .filter(|runtime| runtime.is_busy())
-            .count();
-        (live, busy)
+    pub fn counts(&self) -> AgentCounts {
+        let (live, waiting_for_agent) = self.shared.pool.counts();
+        let runtimes = self.shared.lock_runtimes();
+        AgentCounts {
+            live,
+            busy: runtimes.values().filter(|runtime| runtime.is_busy()).count(),
+            waiting_for_agent,
+            waiting_for_session: runtimes.values().map(|runtime| runtime.line.waiting()).sum(),
+        }
     }
 
-    /// How many lines of all agents were no messages.
+    /// What is counted and measured.
     #[must_use]
-    pub fn garbage_lines(&self) -> u64 {
-        self.shared.counters.garbage_lines.load(Ordering::Relaxed)
+    pub fn metrics(&self) -> &AgentMetrics {
+        &self.shared.metrics
     }
 
     /// Whether the CLI is there and executable.
@@ -354,12 +421,12 @@ impl Agents {
 }
 
 impl Shared {
-    fn lock_runtimes(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<SessionRuntime>>> {
+    pub(super) fn lock_runtimes(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<SessionRuntime>>> {
         self.runtimes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What this process knows of a session, made when it knows nothing yet.
-    fn runtime(&self, tenant: TenantId, session: SessionId) -> Arc<SessionRuntime> {
+    pub(super) fn runtime(&self, tenant: TenantId, session: SessionId) -> Arc<SessionRuntime> {
         let mut runtimes = self.lock_runtimes();
         let runtime = runtimes.entry(session).or_insert_with(|| {
             Arc::new(SessionRuntime::new(
@@ -373,143 +440,8 @@ impl Shared {
         Arc::clone(runtime)
     }
 
-    fn known(&self, session: SessionId) -> Option<Arc<SessionRuntime>> {
+    pub(super) fn known(&self, session: SessionId) -> Option<Arc<SessionRuntime>> {
         self.lock_runtimes().get(&session).cloned()
-    }
-
-    /// The session's agent, ready: the one that lives, else a new one.
-    pub(super) async fn ensure_agent(
-        &self,
-        runtime: &Arc<SessionRuntime>,
-        session: &Session,
-        workspace: &Workspace,
-    ) -> Result<Agent, NoAgent> {
-        let mut slot = runtime.agent.lock().await;
-        let agent = match &*slot {
-            Some(live) if live.serves(workspace) => live.agent.clone(),
-            _ => {
-                if let Some(old) = slot.take() {
-                    old.agent.stop().await;
-                }
-                let agent = self.start_agent(runtime, session, workspace).await?;
-                runtime.touch();
-                *slot = Some(LiveAgent::new(agent.clone(), workspace));
-                agent
-            }
-        };
-        drop(slot);
-        match agent.ready().await {
-            Ok(_) => Ok(agent),
-            Err(end) => {
-                runtime.forget(&agent).await;
-                Err(if end.conversation_lost() {
-                    NoAgent::ConversationLost
-                } else {
-                    NoAgent::StartFailed(end)
-                })
-            }
-        }
-    }
-
-    async fn start_agent(
-        &self,
-        runtime: &Arc<SessionRuntime>,
-        session: &Session,
-        workspace: &Workspace,
-    ) -> Result<Agent, NoAgent> {
-        let permit = self.permit(runtime).await?;
-        let home = self.homes.of(session.tenant, session.id);
-        home.create().map_err(NoAgent::Home)?;
-        if session.conversation_started && !home.has_transcript(session.claude_session_id) {
-            self.give_transcript_back(session, &home).await?;
-        }
-        let program = self
-            .launch
-            .program(session, &home, workspace.as_current_dir(), workspace.path())?;
-        let kept = transcript::keep(
-            runtime,
-            home.projects_dir(),
-            self.settings.transcript_buffer_bytes,
-            &self.tasks,
-        );
-        self.take_over(
-            &program,
-            &launch::initialize(&session.options),
-            permit,
-            Some(kept),
-        )
-    }
-
-    /// Fills a home that does not have the conversation from the store.
-    async fn give_transcript_back(&self, session: &Session, home: &Home) -> Result<(), NoAgent> {
-        let stored = self
-            .store
-            .read_transcript(session.tenant, session.id)
-            .await
-            .map_err(NoAgent::Transcript)?;
-        let (conversation, home) = (session.claude_session_id, home.clone());
-        let write = move || transcript::give_back(&stored, conversation, &home);
-        let written = tokio::task::spawn_blocking(write)
-            .await
-            .map_err(|error| NoAgent::Home(io::Error::other(error)))?;
-        if written.map_err(NoAgent::Home)? {
-            tracing::info!(session.id = %session.id, "a conversation was brought back from the store");
-        }
-        Ok(())
-    }
-
-    fn take_over(
-        &self,
-        program: &Program,
-        initialize: &Initialize,
-        permit: OwnedSemaphorePermit,
-        transcript: Option<TranscriptQueue>,
-    ) -> Result<Agent, NoAgent> {
-        let (process, pipes) = Process::start(program)?;
-        let limits = self.settings.actor.clone();
-        let counters = Arc::clone(&self.counters);
-        Ok(actor::take_over(
-            process,
-            pipes,
-            initialize,
-            limits,
-            counters,
-            permit,
-            transcript,
-            &self.tasks,
-        ))
-    }
-
-    /// A place in the pool, made free if need be by ending the agent that has been idle longest.
-    async fn permit(&self, wanted_by: &SessionRuntime) -> Result<OwnedSemaphorePermit, NoAgent> {
-        match Arc::clone(&self.permits).try_acquire_owned() {
-            Ok(permit) => return Ok(permit),
-            Err(TryAcquireError::Closed) => return Err(NoAgent::Closed),
-            Err(TryAcquireError::NoPermits) => {}
-        }
-        let idle = self.take_longest_idle(wanted_by).ok_or(NoAgent::Exhausted)?;
-        idle.agent.stop().await;
-        // Its place is given back a moment after its end is told.
-        let freed = tokio::time::timeout(
-            self.settings.actor.stop_grace,
-            Arc::clone(&self.permits).acquire_owned(),
-        );
-        match freed.await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(NoAgent::Exhausted),
-        }
-    }
-
-    fn take_longest_idle(&self, wanted_by: &SessionRuntime) -> Option<LiveAgent> {
-        let runtimes: Vec<_> = self.lock_runtimes().values().cloned().collect();
-        let mut idle: Vec<_> = runtimes
-            .iter()
-            .filter(|runtime| runtime.session != wanted_by.session && !runtime.is_busy())
-            .map(|runtime| (runtime.used_at(), runtime))
-            .collect();
-        idle.sort_by_key(|(used_at, _)| *used_at);
-        idle.into_iter()
-            .find_map(|(_, runtime)| runtime.take_idle_agent())
     }
 
     async fn reap_idle(&self) {
@@ -520,6 +452,7 @@ impl Shared {
                 && let Some(idle) = runtime.take_idle_agent()
             {
                 tracing::info!(session.id = %runtime.session, "ended an idle agent");
+                self.metrics.agent_evicted("idle");
                 idle.agent.stop().await;
             }
         }
@@ -531,8 +464,8 @@ impl Shared {
 
     async fn close(&self, tenant: TenantId, session: SessionId) {
         if let Some(runtime) = self.known(session) {
-            runtime.stop_turn(TurnErrorCode::SessionClosed);
-            runtime.until_idle().await;
+            runtime.line.stop_all(TurnErrorCode::SessionClosed);
+            runtime.line.until_empty().await;
             if let Some(live) = runtime.agent.lock().await.take() {
                 live.agent.stop().await;
             }
@@ -542,34 +475,5 @@ impl Shared {
             tracing::warn!(session.id = %session, error = &error as &dyn std::error::Error,
                 "a closed session's private home was not removed");
         }
-    }
-
-    async fn ask_models(&self) -> Result<Value, NoAgent> {
-        let nobody = SessionRuntime::new(
-            Arc::clone(&self.store),
-            Arc::clone(&self.clock),
-            TenantId::generate(&*self.clock),
-            SessionId::generate(&*self.clock),
-            self.settings.feed,
-        );
-        let permit = self.permit(&nobody).await?;
-        let home = self.homes.of(nobody.tenant, nobody.session);
-        home.create().map_err(NoAgent::Home)?;
-        let agent = self.take_over(
-            &self.launch.probe(&home)?,
-            &launch::initialize(&SessionOptions::default()),
-            permit,
-            None,
-        )?;
-        let answer = agent.ready().await;
-        agent.stop().await;
-        if let Err(error) = home.remove() {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "a temporary home was not removed"
-            );
-        }
-        let answer = answer.map_err(NoAgent::StartFailed)?;
-        Ok(answer.get("models").cloned().unwrap_or(Value::Array(Vec::new())))
     }
 }

@@ -1,21 +1,34 @@
 //! Live CLI processes and the turns they run.
 //!
 //! An agent is a cache over a stored session: it may be dropped at any idle moment, and the session goes on from the
-//! store and its private home. Start reading at [`manager`]; [`actor`] owns one process, [`turn`] runs one turn.
+//! store and its private home. Start reading at [`manager`]; [`actor`] owns one process, [`turn`] runs one turn, `line`
+//! keeps the turns of a session in order, `pool` bounds the processes.
 
 pub mod actor;
 pub mod feed;
 pub mod handle;
 pub mod home;
 pub mod launch;
+mod line;
 pub mod log;
 pub mod manager;
+mod memory;
+mod metrics;
+mod pool;
 pub mod process;
+mod questions;
 mod runtime;
+mod starting;
+mod steering;
 mod transcript;
 pub mod translate;
 pub mod turn;
 
-pub use manager::{AgentSettings, Agents, TurnRefused};
+pub use launch::Folders;
+pub use line::OnBusy;
+pub use manager::{AgentCounts, AgentSettings, Agents, NewTurn, TurnRefused};
+pub use metrics::AgentMetrics;
+pub use questions::QuestionSettings;
 pub use runtime::FeedLimits;
-pub use turn::StartedTurn;
+pub use steering::{CliQuestion, SteeringError};
+pub use turn::{OnLost, StartedTurn};

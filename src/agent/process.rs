@@ -8,8 +8,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+
+use crate::guardian;
 
 /// What to start.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct Program {
     pub environment: BTreeMap<String, OsString>,
     /// The folder it starts in.
     pub working_dir: PathBuf,
+    /// The program that guards it (see [`crate::guardian`]); without one, its group is all that ends with it.
+    pub guardian: Option<PathBuf>,
 }
 
 /// Why a process was not started.
@@ -44,11 +48,11 @@ pub enum StartError {
     },
 }
 
-/// A started process. Dropping it kills its group.
+/// A started process. Dropping it kills it, and what it started.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    group: ProcessGroup,
+    hold: Hold,
 }
 
 /// How a process ended.
@@ -88,9 +92,17 @@ impl Process {
             clippy::disallowed_methods,
             reason = "this is the one place that starts processes"
         )]
-        let mut command = Command::new(&program.path);
+        let mut command = Command::new(program.guardian.as_ref().unwrap_or(&program.path));
+        if program.guardian.is_some() {
+            command.args(guardian::arguments(
+                std::process::id(),
+                &program.path,
+                &program.arguments,
+            ));
+        } else {
+            command.args(&program.arguments);
+        }
         command
-            .args(&program.arguments)
             .env_clear()
             .envs(&program.environment)
             .current_dir(&program.working_dir)
@@ -98,9 +110,10 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true);
+            // A guardian ends by itself, when it has ended what it guards.
+            .kill_on_drop(program.guardian.is_none());
         let mut child = command.spawn().map_err(|source| explain(&program.path, source))?;
-        let group = ProcessGroup::of(&child);
+        let hold = Hold::on(&child, program.guardian.is_some());
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(StartError::Refused {
@@ -109,7 +122,7 @@ impl Process {
             });
         };
         Ok((
-            Self { child, group },
+            Self { child, hold },
             Pipes {
                 stdin,
                 stdout,
@@ -137,50 +150,77 @@ impl Process {
                 signal: None,
             },
         };
-        self.group.kill();
+        self.hold.let_go();
         status
     }
 
-    /// Asks the group to end (SIGTERM).
+    /// Asks its group to end (SIGTERM).
     pub fn terminate(&self) {
-        self.group.signal(Signal::TERM);
+        self.hold.signal(Signal::TERM);
     }
 
-    /// Kills the group (SIGKILL).
+    /// Kills it, and what it started (SIGKILL).
     pub fn kill(&self) {
-        self.group.kill();
+        self.hold.kill();
     }
 }
 
-/// A process group, killed when dropped.
+/// How a process, and what it started, is ended; killed when dropped.
 #[derive(Debug)]
-struct ProcessGroup(Option<Pid>);
+enum Hold {
+    /// Through its group.
+    Group(Pid),
+    /// Through its guardian.
+    Guardian(Pid),
+    /// It has ended.
+    Ended,
+}
 
-impl ProcessGroup {
-    fn of(child: &Child) -> Self {
-        Self(
-            child
-                .id()
-                .and_then(|id| i32::try_from(id).ok())
-                .and_then(Pid::from_raw),
-        )
+impl Hold {
+    fn on(child: &Child, guarded: bool) -> Self {
+        let pid = child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
+        match pid {
+            Some(pid) if guarded => Self::Guardian(pid),
+            Some(pid) => Self::Group(pid),
+            None => Self::Ended,
+        }
     }
 
     fn signal(&self, signal: Signal) {
-        if let Some(group) = self.0
-            && let Err(error) = kill_process_group(group, signal)
+        let (pid, sent) = match self {
+            Self::Group(pid) => (pid, kill_process_group(*pid, signal)),
+            Self::Guardian(pid) => (pid, kill_process(*pid, signal)),
+            Self::Ended => return,
+        };
+        if let Err(error) = sent
             && error != rustix::io::Errno::SRCH
         {
-            tracing::warn!(%error, agent.pid = group.as_raw_nonzero().get(), "a process group took no signal");
+            tracing::warn!(%error, agent.pid = pid.as_raw_nonzero().get(), "a process took no signal");
         }
     }
 
     fn kill(&self) {
-        self.signal(Signal::KILL);
+        // A guardian kills on this signal, and then ends; killed itself, it could not.
+        self.signal(if matches!(self, Self::Guardian(_)) {
+            Signal::QUIT
+        } else {
+            Signal::KILL
+        });
+    }
+
+    /// Its process has been waited for: what is left of its group is killed, and its id may soon be another's.
+    fn let_go(&mut self) {
+        if matches!(self, Self::Group(_)) {
+            self.kill();
+        }
+        *self = Self::Ended;
     }
 }
 
-impl Drop for ProcessGroup {
+impl Drop for Hold {
     fn drop(&mut self) {
         self.kill();
     }
@@ -246,6 +286,7 @@ mod tests {
             arguments: vec!["-c".into(), script.into()],
             environment: BTreeMap::from([("PATH".to_owned(), OsString::from("/usr/bin:/bin"))]),
             working_dir: "/".into(),
+            guardian: None,
         }
     }
 

@@ -2,14 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::feed::Feed;
 use super::handle::Agent;
+use super::launch::Folders;
+use super::line::TurnLine;
 use super::log::SessionLog;
-use crate::domain::{Clock, SessionId, TenantId, TurnErrorCode, TurnId};
-use crate::security::workspace::{Workspace, WorkspaceIdentity};
+use crate::domain::{ClaudeSessionId, Clock, Session, SessionId, SessionOptions, TenantId};
+use crate::security::workspace::WorkspaceIdentity;
 use crate::store::Store;
 
 /// How much of a session's log is held in memory.
@@ -30,50 +31,51 @@ pub(super) struct SessionRuntime {
     pub(super) log: SessionLog,
     /// Held while an agent is started or ended, so that a session never has two.
     pub(super) agent: tokio::sync::Mutex<Option<LiveAgent>>,
-    /// The running turn; a level that can be waited for.
-    turn: watch::Sender<Option<RunningTurn>>,
+    /// Its turns: the one that runs, and those that wait.
+    pub(super) line: TurnLine,
     used_at: Mutex<Instant>,
 }
 
-/// A turn that runs, and how to stop it.
-#[derive(Debug, Clone)]
-struct RunningTurn {
-    id: TurnId,
-    stop: Arc<watch::Sender<Option<TurnErrorCode>>>,
-}
-
-/// An agent and the workspace it was started in.
+/// An agent, and what it was started with.
 #[derive(Debug)]
 pub(super) struct LiveAgent {
     pub(super) agent: Agent,
-    workspace: WorkspaceIdentity,
+    folders: Vec<WorkspaceIdentity>,
+    conversation: ClaudeSessionId,
+    options: SessionOptions,
 }
 
 impl LiveAgent {
-    pub(super) fn new(agent: Agent, workspace: &Workspace) -> Self {
+    pub(super) fn new(agent: Agent, session: &Session, folders: &Folders) -> Self {
         Self {
             agent,
-            workspace: workspace.identity(),
+            folders: folders.identity(),
+            conversation: session.claude_session_id,
+            options: session.options.clone(),
         }
     }
 
-    /// Whether it lives, and in this very folder: one that was removed and made again is another.
-    pub(super) fn serves(&self, workspace: &Workspace) -> bool {
-        self.agent.is_alive() && self.workspace == workspace.identity()
+    /// Whether it lives, has these options, and works in these very folders: one that was removed and made again is
+    /// another.
+    pub(super) fn serves(&self, session: &Session, folders: &Folders) -> bool {
+        self.agent.is_alive()
+            && self.conversation == session.claude_session_id
+            && self.options == session.options
+            && self.folders == folders.identity()
     }
-}
 
-/// The right to run a turn of a session, given back when dropped. There is one at a time.
-#[derive(Debug)]
-pub(super) struct TurnPlace {
-    pub(super) runtime: Arc<SessionRuntime>,
-    pub(super) stop: watch::Receiver<Option<TurnErrorCode>>,
-}
+    /// Notes that it was brought to these options.
+    pub(super) fn note_options(&mut self, options: SessionOptions) {
+        self.options = options;
+    }
 
-impl Drop for TurnPlace {
-    fn drop(&mut self) {
-        self.runtime.touch();
-        self.runtime.turn.send_replace(None);
+    pub(super) fn options(&self) -> &SessionOptions {
+        &self.options
+    }
+
+    /// Notes under which id the conversation goes on.
+    pub(super) fn note_conversation(&mut self, conversation: ClaudeSessionId) {
+        self.conversation = conversation;
     }
 }
 
@@ -86,6 +88,7 @@ impl SessionRuntime {
         limits: FeedLimits,
     ) -> Self {
         let feed = Arc::new(Feed::new(limits.max_bytes));
+        let line = TurnLine::default();
         Self {
             tenant,
             session,
@@ -95,60 +98,18 @@ impl SessionRuntime {
                 tenant,
                 session,
                 Arc::clone(&feed),
+                line.clone(),
                 limits.delta_segment_bytes,
             ),
             feed,
             agent: tokio::sync::Mutex::new(None),
-            turn: watch::Sender::new(None),
+            line,
             used_at: Mutex::new(Instant::now()),
         }
     }
 
-    /// Reserves the session for a turn; `None` while another runs.
-    pub(super) fn reserve(runtime: &Arc<Self>, id: TurnId) -> Option<TurnPlace> {
-        let (stop, stopped) = watch::channel(None);
-        let mut turn = Some(RunningTurn {
-            id,
-            stop: Arc::new(stop),
-        });
-        let free = runtime.turn.send_if_modified(|current| {
-            let free = current.is_none();
-            if free {
-                *current = turn.take();
-            }
-            free
-        });
-        runtime.touch();
-        free.then(|| TurnPlace {
-            runtime: Arc::clone(runtime),
-            stop: stopped,
-        })
-    }
-
-    /// Asks the running turn, if one runs, to end for this reason. The first reason stands.
-    pub(super) fn stop_turn(&self, reason: TurnErrorCode) {
-        let Some(turn) = self.turn.borrow().clone() else {
-            return;
-        };
-        tracing::debug!(turn.id = %turn.id, %reason, "a turn is stopped");
-        turn.stop.send_if_modified(|current| {
-            let first = current.is_none();
-            if first {
-                *current = Some(reason);
-            }
-            first
-        });
-    }
-
-    /// Waits until no turn runs.
-    pub(super) async fn until_idle(&self) {
-        let mut turn = self.turn.subscribe();
-        // The sender lives in `self`, so the wait cannot fail.
-        let _idle = turn.wait_for(Option::is_none).await;
-    }
-
     pub(super) fn is_busy(&self) -> bool {
-        self.turn.borrow().is_some()
+        self.line.is_busy()
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -162,6 +123,14 @@ impl SessionRuntime {
     pub(super) fn take_idle_agent(&self) -> Option<LiveAgent> {
         let mut slot = self.agent.try_lock().ok()?;
         if self.is_busy() { None } else { slot.take() }
+    }
+
+    /// The live agent, if there is one.
+    pub(super) async fn live_agent(&self) -> Option<Agent> {
+        let slot = self.agent.lock().await;
+        slot.as_ref()
+            .filter(|live| live.agent.is_alive())
+            .map(|live| live.agent.clone())
     }
 
     /// Drops the agent from the session if it still is the session's.

@@ -1,8 +1,10 @@
 //! From the CLI's messages to a turn's events and outcome. Pure: no IO, no time.
 
+use serde_json::Value;
+
 use crate::domain::{EventBody, MicroUsd, ToolCall, TurnError, TurnErrorCode, Usage};
 use crate::protocol::message::{
-    AssistantMessage, CliMessage, ContentBlock, StreamDelta, TurnResult, UserMessage,
+    AssistantMessage, CliMessage, ContentBlock, StreamDelta, SystemMessage, TurnResult, UserMessage,
 };
 
 /// What stands between two blocks of text.
@@ -32,8 +34,24 @@ pub struct Verdict {
     pub cost: MicroUsd,
     /// Why the model stopped.
     pub stop_reason: Option<String>,
+    /// The answer in the form that the session's schema asks for.
+    pub structured_output: Option<Value>,
     /// Why it did not complete.
     pub error: Option<TurnError>,
+}
+
+impl Verdict {
+    /// Of a turn without a result.
+    #[must_use]
+    pub fn broken(error: TurnError) -> Self {
+        Self {
+            usage: Usage::default(),
+            cost: MicroUsd::ZERO,
+            stop_reason: None,
+            structured_output: None,
+            error: Some(error),
+        }
+    }
 }
 
 impl Translator {
@@ -43,6 +61,7 @@ impl Translator {
             CliMessage::StreamEvent(event) if event.parent_tool_use_id.is_none() => self.stream(&event.delta),
             CliMessage::Assistant(message) => self.assistant(message),
             CliMessage::User(message) => self.user(message),
+            CliMessage::System(message) => task(message).into_iter().collect(),
             _ => Vec::new(),
         }
     }
@@ -168,7 +187,12 @@ impl Translator {
 
     /// What is left to tell when the turn ends: the answer of a command that the CLI ran without the model, or that
     /// the text of a message that never came whole does not count.
-    pub fn finish(&mut self, result: Option<&TurnResult>) -> Vec<EventBody> {
+    ///
+    /// Of a turn that was cut short, the text of a message that never came whole does count.
+    pub fn finish(&mut self, result: Option<&TurnResult>, cut_short: bool) -> Vec<EventBody> {
+        if cut_short {
+            self.said.push_str(&std::mem::take(&mut self.streamed));
+        }
         let mut events = self.retract();
         if let Some(answer) = result.and_then(|result| result.result.as_deref())
             && self.said.is_empty()
@@ -194,12 +218,18 @@ impl Translator {
             ),
             "error_max_turns" => (stop("max_turns"), None),
             "error_max_budget_usd" => (stop("max_budget"), None),
+            "error_max_structured_output_retries" => {
+                let message = "the answer did not take the form of the session's output_schema".to_owned();
+                let code = TurnErrorCode::OutputInvalid;
+                (None, Some(TurnError { code, message }))
+            }
             _ => (None, Some(explain(result))),
         };
         Verdict {
             usage: result.usage,
             cost: result.turn_cost.unwrap_or_default(),
             stop_reason,
+            structured_output: result.structured_output.clone(),
             error,
         }
     }
@@ -208,6 +238,24 @@ impl Translator {
     #[must_use]
     pub fn into_parts(self) -> (String, Vec<ToolCall>) {
         (self.said, self.tool_calls)
+    }
+}
+
+/// What the CLI tells of a task beside the conversation.
+fn task(message: &SystemMessage) -> Option<EventBody> {
+    let task_id = message.task_id.clone()?;
+    match message.subtype.as_str() {
+        "task_started" => Some(EventBody::TaskStarted {
+            task_id,
+            description: message.description.clone(),
+            tool_use_id: message.tool_use_id.clone(),
+        }),
+        "task_notification" => Some(EventBody::TaskEnded {
+            task_id,
+            status: message.status.clone(),
+            summary: message.summary.clone(),
+        }),
+        _ => None,
     }
 }
 
@@ -277,7 +325,7 @@ mod tests {
             .iter()
             .flat_map(|message| translator.translate(message))
             .collect();
-        events.extend(translator.finish(Some(result)));
+        events.extend(translator.finish(Some(result), false));
         let mut joined = String::new();
         for event in events {
             match event {

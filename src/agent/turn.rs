@@ -1,47 +1,65 @@
-//! Runs one turn to its end, whoever watches: hands the prompt to the agent, writes the log, stores the outcome.
+//! Runs one turn to its end, whoever watches: waits for the session, hands the prompt to the agent, writes the log,
+//! has what the agent asks answered, stores the outcome.
+
+mod ending;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use self::ending::Ending;
+use self::waiting::{broken, crashed, out_of_grace, stopped, until};
 use super::feed::Feed;
-use super::handle::{Agent, AgentEnd, TurnMessages};
+use super::handle::{Agent, TurnMessages};
+use super::launch::Folders;
+use super::line::{Admission, TurnControl, TurnPlace, TurnSignals, TurnTicket};
 use super::log::LogError;
 use super::manager::{Shared, TurnRefused};
-use super::runtime::TurnPlace;
-use super::translate::{Translator, Verdict};
+use super::questions::{Questions, Told};
+use super::runtime::SessionRuntime;
+use super::starting::{NoAgent, Purpose};
+use super::translate::Translator;
 use crate::domain::{
-    ClaudeSessionId, EventBody, EventId, MicroUsd, Session, Turn, TurnError, TurnErrorCode, TurnOutcome,
-    TurnStatus, Usage, UsageRecord,
+    Attachment, ClaudeSessionId, EventBody, EventId, Permission, Session, SessionChange, SessionStatus, Turn,
+    TurnError, TurnErrorCode, TurnReceipt, TurnStatus, WaitsFor,
 };
 use crate::protocol::control;
-use crate::protocol::message::{CliMessage, TurnResult};
-use crate::security::workspace::Workspace;
-use crate::store::{StoreError, TurnEnd};
+use crate::protocol::message::CliMessage;
+use crate::protocol::question::{ControlRequest, Question};
+use crate::store::StoreError;
 
-/// How often the end of a turn is offered to a store that does not take it, and how long is waited in between.
-const FINISH_RETRIES: [Duration; 3] = [
-    Duration::from_millis(100),
-    Duration::from_millis(500),
-    Duration::from_secs(2),
-];
+/// What is done when the CLI no longer has the conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnLost {
+    /// The turn fails, and nothing is changed.
+    #[default]
+    Fail,
+    /// The conversation begins anew, and says so.
+    Fresh,
+}
 
 /// A turn to be run.
 #[derive(Debug)]
 pub(super) struct TurnPlan {
     pub(super) session: Session,
-    pub(super) workspace: Workspace,
+    pub(super) folders: Folders,
     pub(super) turn: Turn,
+    /// The prompt as the CLI gets it: a text, or content blocks.
+    pub(super) content: Value,
+    pub(super) attachments: Vec<Attachment>,
     pub(super) timeout: Option<Duration>,
+    pub(super) on_lost: OnLost,
+    pub(super) request_key: Option<String>,
 }
 
-/// A turn that was begun.
+/// A turn that was begun, or queued.
 #[derive(Debug, Clone)]
 pub struct StartedTurn {
-    /// The turn, as it was begun.
+    /// The turn, as it was taken.
     pub turn: Turn,
     /// Where its events are shown.
     pub feed: Arc<Feed>,
@@ -53,12 +71,20 @@ pub struct StartedTurn {
 
 /// A turn on its way.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct TurnRun {
     shared: Arc<Shared>,
-    place: TurnPlace,
+    runtime: Arc<SessionRuntime>,
+    control: Arc<TurnControl>,
+    signals: TurnSignals,
     plan: TurnPlan,
+    taken_at: Instant,
     deadline: Option<Instant>,
     translator: Translator,
+    questions: Questions,
+    /// Whether its first event said already that the agent is at it.
+    told_started: bool,
+    told_delta: bool,
     /// Set once the store has refused an event: nothing more is written, and the turn is stopped.
     unwritten: bool,
     claude_session_id: Option<ClaudeSessionId>,
@@ -70,23 +96,36 @@ pub(super) struct TurnRun {
     agent: Option<Agent>,
 }
 
-/// How the agent's part of a turn ended.
-enum Ending {
-    /// With a result; and the reason why it was stopped, if it was.
-    Result(Box<TurnResult>, Option<TurnErrorCode>),
-    /// Without one.
-    Broken(TurnError),
+/// What happens next to a turn whose agent is at it.
+enum Step {
+    Stop(TurnErrorCode),
+    GraceOver(TurnErrorCode),
+    Answer(Permission),
+    QuestionsDue,
+    Message(Option<CliMessage>),
 }
 
 impl TurnRun {
-    pub(super) fn new(shared: Arc<Shared>, place: TurnPlace, plan: TurnPlan) -> Self {
-        let deadline = plan.timeout.map(|timeout| Instant::now() + timeout);
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        runtime: Arc<SessionRuntime>,
+        control: Arc<TurnControl>,
+        signals: TurnSignals,
+        plan: TurnPlan,
+    ) -> Self {
+        let now = Instant::now();
         Self {
+            questions: Questions::new(Arc::clone(&shared), plan.session.clone(), plan.turn.id),
             shared,
-            place,
+            runtime,
+            control,
+            signals,
+            taken_at: now,
+            deadline: plan.timeout.map(|timeout| now + timeout),
             plan,
-            deadline,
             translator: Translator::default(),
+            told_started: false,
+            told_delta: false,
             unwritten: false,
             claude_session_id: None,
             begun: false,
@@ -95,38 +134,142 @@ impl TurnRun {
         }
     }
 
-    /// Stores the beginning, tells `begun` of it, and runs the turn.
-    pub(super) async fn run(mut self, begun: oneshot::Sender<Result<StartedTurn, TurnRefused>>) {
-        let (end, ended) = watch::channel(None);
-        match self.begin().await {
-            Ok(after) => {
-                let feed = Arc::clone(&self.place.runtime.feed);
-                // Nobody may be waiting any more; the turn runs all the same.
-                let _waits = begun.send(Ok(StartedTurn {
-                    turn: self.plan.turn.clone(),
-                    feed,
-                    after,
-                    ended,
-                }));
-            }
-            Err(error) => {
-                self.place.runtime.log.let_go().await;
-                let _waits = begun.send(Err(error.into()));
-                return;
-            }
-        }
+    /// Stores the turn, tells `taken` of it, and runs it once the session is its own.
+    pub(super) async fn run(
+        mut self,
+        admission: Admission,
+        taken: oneshot::Sender<Result<StartedTurn, TurnRefused>>,
+    ) {
+        let began = match admission {
+            Admission::Now(place) => self.begin_now(place, taken).await,
+            Admission::Later(ticket) => self.begin_later(ticket, taken).await,
+        };
+        let Some(place) = began else { return };
         let ending = self.drive().await;
         let turn = self.finish(ending).await;
         // The session is free before its client learns of the end, and can send its next prompt at once.
-        drop(self.place);
-        end.send_replace(Some(Arc::new(turn)));
+        self.runtime.touch();
+        drop(place);
+        self.shared.pool.note_change();
+        self.control.set_ended(turn);
     }
 
-    async fn begin(&self) -> Result<EventId, LogError> {
+    async fn begin_now(
+        &mut self,
+        place: TurnPlace,
+        taken: oneshot::Sender<Result<StartedTurn, TurnRefused>>,
+    ) -> Option<TurnPlace> {
+        match self.begin().await {
+            Ok(after) => {
+                self.keep_receipt(after).await;
+                // Nobody may be waiting any more; the turn runs all the same.
+                let _waits = taken.send(Ok(self.started(after)));
+                Some(place)
+            }
+            Err(error) => {
+                self.runtime.log.let_go().await;
+                let _waits = taken.send(Err(error.into()));
+                None
+            }
+        }
+    }
+
+    /// Stores the turn as one that waits, and waits. `None` when it ended without having begun.
+    async fn begin_later(
+        &mut self,
+        mut ticket: TurnTicket,
+        taken: oneshot::Sender<Result<StartedTurn, TurnRefused>>,
+    ) -> Option<TurnPlace> {
+        let waits = EventBody::TurnQueued {
+            waits_for: WaitsFor::Session,
+            position: ticket.position(),
+        };
+        match self.runtime.log.queue_turn(&self.plan.turn, vec![waits]).await {
+            Ok(after) => {
+                self.keep_receipt(after).await;
+                let _waits = taken.send(Ok(self.started(after)));
+            }
+            Err(error) => {
+                let _waits = taken.send(Err(error.into()));
+                return None;
+            }
+        }
+        let granted = tokio::select! {
+            biased;
+            reason = stopped(self.signals.stop.clone(), self.deadline) => Err(broken(reason)),
+            place = ticket.granted() => Ok(place),
+        };
+        drop(ticket);
+        let error = match granted {
+            Ok(place) => match self.begin_queued().await {
+                Ok(()) => return Some(place),
+                Err(error) => {
+                    // The place is passed on only when the turn has its outcome.
+                    let turn = self.store_unbegun(error).await;
+                    self.control.set_ended(turn);
+                    return None;
+                }
+            },
+            Err(error) => error,
+        };
+        let turn = self.store_unbegun(error).await;
+        self.control.set_ended(turn);
+        None
+    }
+
+    /// Begins a turn that waited, in the session as it is now.
+    async fn begin_queued(&mut self) -> Result<(), TurnError> {
+        let stored = self
+            .shared
+            .store
+            .find_session(self.plan.session.tenant, self.plan.session.id)
+            .await;
+        match stored {
+            Ok(Some(session)) if session.status == SessionStatus::Active => self.plan.session = session,
+            Ok(_) => return Err(broken(TurnErrorCode::SessionClosed)),
+            Err(_) => return Err(broken(TurnErrorCode::StoreUnavailable)),
+        }
+        self.plan.turn.started_at = self.shared.clock.now();
+        match self.begin().await {
+            Ok(_) => Ok(()),
+            Err(LogError::SessionMissing | LogError::Store(StoreError::SessionGone { .. })) => {
+                Err(broken(TurnErrorCode::SessionClosed))
+            }
+            Err(error) => {
+                tracing::error!(turn.id = %self.plan.turn.id, error = &error as &dyn std::error::Error,
+                    "a turn that waited was not begun");
+                Err(broken(TurnErrorCode::StoreUnavailable))
+            }
+        }
+    }
+
+    /// Keeps which turn the request began. Here, and not where the request is served: that may be given up at any moment.
+    async fn keep_receipt(&self, after: EventId) {
+        let Some(key) = &self.plan.request_key else { return };
+        let turn = self.plan.turn.id;
+        let receipt = serde_json::to_vec(&TurnReceipt { turn, after }).unwrap_or_default();
+        let tenant = self.plan.session.tenant;
+        if let Err(error) = self.shared.store.finish_request(tenant, key, &receipt).await {
+            tracing::error!(turn.id = %turn, error = &error as &dyn std::error::Error,
+                "which request began a turn was not stored");
+        }
+    }
+
+    fn started(&self, after: EventId) -> StartedTurn {
+        StartedTurn {
+            turn: self.plan.turn.clone(),
+            feed: Arc::clone(&self.runtime.feed),
+            after,
+            ended: self.control.ended(),
+        }
+    }
+
+    async fn begin(&mut self) -> Result<EventId, LogError> {
         let session = &self.plan.session;
-        let bodies = vec![
+        let mut bodies = vec![
             EventBody::Message {
                 text: self.plan.turn.message.clone(),
+                attachments: self.plan.attachments.clone(),
             },
             EventBody::Session {
                 session_id: session.id,
@@ -134,92 +277,219 @@ impl TurnRun {
                 model: session.options.model.clone(),
                 permission_mode: session.options.permission_mode,
             },
-            EventBody::TurnStarted {},
         ];
-        self.place.runtime.log.begin_turn(&self.plan.turn, bodies).await
+        self.told_started = self.runtime.is_live() || !self.shared.pool.is_full();
+        if self.told_started {
+            bodies.push(EventBody::TurnStarted {});
+        }
+        let after = self.runtime.log.begin_turn(&self.plan.turn, bodies).await?;
+        self.control.set_status(if self.told_started {
+            TurnStatus::Running
+        } else {
+            TurnStatus::Queued
+        });
+        Ok(after)
     }
 
     async fn drive(&mut self) -> Ending {
-        let started = tokio::select! {
-            started = self.start() => started,
-            reason = stopped(self.place.stop.clone(), self.deadline) => Err(broken(reason)),
-        };
-        match started {
-            Ok((agent, messages)) => {
-                self.agent = Some(agent.clone());
-                self.follow(agent, messages).await
+        loop {
+            match self.get_agent().await {
+                Ok((agent, messages)) => {
+                    self.agent = Some(agent.clone());
+                    if !self.told_started {
+                        self.write(vec![EventBody::TurnStarted {}]).await;
+                    }
+                    self.control.set_status(TurnStatus::Running);
+                    return self.follow(agent, messages).await;
+                }
+                Err(GetAgentError::Lost) if self.plan.on_lost == OnLost::Fresh => {
+                    if let Err(error) = self.begin_anew().await {
+                        return Ending::Broken(error);
+                    }
+                }
+                Err(error) => return Ending::Broken(error.into()),
             }
-            Err(error) => Ending::Broken(error),
         }
     }
 
-    /// Hands the prompt to the session's agent.
-    async fn start(&self) -> Result<(Agent, TurnMessages), TurnError> {
+    /// Gets the session's agent and hands it the prompt; tells meanwhile for how many it waits.
+    async fn get_agent(&mut self) -> Result<(Agent, TurnMessages), GetAgentError> {
+        let position = watch::Sender::new(0);
+        let mut told = position.subscribe();
+        let mut failed = false;
+        let got = {
+            let mut starting = std::pin::pin!(self.start(&position));
+            let mut stop = std::pin::pin!(stopped(self.signals.stop.clone(), self.deadline));
+            loop {
+                tokio::select! {
+                    started = &mut starting => break started,
+                    reason = &mut stop => break Err(GetAgentError::Other(broken(reason))),
+                    Ok(()) = told.changed() => {
+                        let waits = EventBody::TurnQueued {
+                            waits_for: WaitsFor::Agent,
+                            position: *told.borrow_and_update(),
+                        };
+                        failed |= self.try_write(vec![waits]).await.is_err();
+                    }
+                }
+            }
+        };
+        self.unwritten |= failed;
+        got
+    }
+
+    async fn start(&self, position: &watch::Sender<usize>) -> Result<(Agent, TurnMessages), GetAgentError> {
         let prompt = self.plan.turn.id.as_uuid();
-        let line = control::prompt(prompt, &self.plan.turn.message);
+        let line = control::prompt(prompt, &self.plan.content);
         // An agent that ended while it was idle is noticed only now; the prompt has not reached it.
         let mut second_try = false;
         loop {
+            let (session, folders) = (&self.plan.session, &self.plan.folders);
             let agent = self
                 .shared
-                .ensure_agent(&self.place.runtime, &self.plan.session, &self.plan.workspace)
+                .ensure_agent(&self.runtime, session, folders, Purpose::Turn(position))
                 .await
-                .map_err(|error| error.to_turn_error())?;
+                .map_err(|error| match error {
+                    NoAgent::ConversationLost => GetAgentError::Lost,
+                    error => GetAgentError::Other(error.to_turn_error()),
+                })?;
             match agent.start_turn(prompt, line.clone()).await {
                 Ok(messages) => return Ok((agent, messages)),
                 Err(_gone) if !second_try => second_try = true,
-                Err(_gone) => return Err(crashed(&*agent.ended().await)),
+                Err(_gone) => return Err(GetAgentError::Other(crashed(&*agent.ended().await))),
             }
         }
+    }
+
+    /// Gives the session a new conversation in place of the one that is lost, and says so.
+    async fn begin_anew(&mut self) -> Result<(), TurnError> {
+        let anew = ClaudeSessionId::generate(&*self.shared.clock);
+        let change = SessionChange {
+            new_conversation: Some(anew),
+            ..SessionChange::default()
+        };
+        let (tenant, session) = (self.plan.session.tenant, self.plan.session.id);
+        match self.shared.store.update_session(tenant, session, &change).await {
+            Ok(Some(session)) => self.plan.session = session,
+            Ok(None) => return Err(broken(TurnErrorCode::SessionClosed)),
+            Err(_) => return Err(broken(TurnErrorCode::StoreUnavailable)),
+        }
+        tracing::warn!(session.id = %session, "a lost conversation begins anew, as was asked for");
+        self.write(vec![EventBody::ConversationReset {
+            claude_session_id: anew,
+        }])
+        .await;
+        Ok(())
     }
 
     /// Takes the agent's messages up to the result; every line is drained, also after an interrupt.
     async fn follow(&mut self, agent: Agent, mut messages: TurnMessages) -> Ending {
         let mut stopping: Option<(TurnErrorCode, Instant)> = None;
         loop {
-            let reason = tokio::select! {
+            let due = self.questions.next_deadline();
+            let step = tokio::select! {
                 biased;
-                reason = stopped(self.place.stop.clone(), self.deadline), if stopping.is_none() => reason,
-                reason = out_of_grace(stopping), if stopping.is_some() => {
+                reason = stopped(self.signals.stop.clone(), self.deadline), if stopping.is_none() => Step::Stop(reason),
+                reason = out_of_grace(stopping), if stopping.is_some() => Step::GraceOver(reason),
+                Some(answer) = self.signals.answers.recv() => Step::Answer(answer),
+                () = until(due), if due.is_some() => Step::QuestionsDue,
+                message = messages.recv() => Step::Message(message),
+            };
+            let mut end_for = None;
+            match step {
+                Step::Stop(reason) => end_for = Some(reason),
+                Step::GraceOver(reason) => {
                     self.end_agent(&agent, true).await;
                     return Ending::Broken(broken(reason));
                 }
-                message = messages.recv() => match message {
-                    Some(CliMessage::Result(result)) => {
-                        if result.ends_process() {
-                            self.end_agent(&agent, false).await;
-                        }
-                        return Ending::Result(Box::new(result), stopping.map(|(reason, _)| reason));
+                Step::Answer(answer) => {
+                    let told = self.questions.answered(&answer);
+                    self.tell(&agent, Ok(vec![told])).await;
+                }
+                Step::QuestionsDue => {
+                    let told = self.questions.expire().await;
+                    self.tell(&agent, told).await;
+                }
+                Step::Message(Some(CliMessage::Result(result))) => {
+                    if result.ends_process() {
+                        self.end_agent(&agent, false).await;
                     }
-                    Some(message) => {
-                        self.note(&message).await;
-                        if !self.unwritten || stopping.is_some() {
-                            continue;
-                        }
-                        TurnErrorCode::StoreUnavailable
+                    return Ending::Result(Box::new(result), stopping.map(|(reason, _)| reason));
+                }
+                Step::Message(Some(message)) => self.take(&agent, message).await,
+                Step::Message(None) => {
+                    let end = agent.ended().await;
+                    self.runtime.forget(&agent).await;
+                    let error = stopping.map_or_else(|| crashed(&end), |(reason, _)| broken(reason));
+                    if error.code == TurnErrorCode::AgentCrashed {
+                        self.shared.metrics.agent_crashed();
                     }
-                    None => {
-                        let end = agent.ended().await;
-                        self.place.runtime.forget(&agent).await;
-                        let error = stopping.map_or_else(|| crashed(&end), |(reason, _)| broken(reason));
-                        return Ending::Broken(error);
-                    }
-                },
-            };
-            stopping = Some((reason, Instant::now() + self.shared.settings.interrupt_grace));
-            if agent.interrupt().await.is_err() {
-                tracing::debug!(turn.id = %self.plan.turn.id, "the agent ended before it was interrupted");
+                    return Ending::Broken(error);
+                }
+            }
+            if self.unwritten {
+                end_for = end_for.or(Some(TurnErrorCode::StoreUnavailable));
+            }
+            if let (Some(reason), None) = (end_for, stopping) {
+                stopping = Some((reason, Instant::now() + self.shared.settings.interrupt_grace));
+                if agent.interrupt().await.is_err() {
+                    tracing::debug!(turn.id = %self.plan.turn.id, "the agent ended before it was interrupted");
+                }
             }
         }
     }
 
     async fn end_agent(&self, agent: &Agent, kill: bool) {
-        self.place.runtime.forget(agent).await;
+        self.runtime.forget(agent).await;
         if kill {
             agent.kill().await;
         } else {
             agent.stop().await;
         }
+    }
+
+    /// Takes a message of the agent that does not end the turn.
+    async fn take(&mut self, agent: &Agent, message: CliMessage) {
+        match message {
+            CliMessage::ControlRequest(ControlRequest {
+                request_id,
+                question: Question::CanUseTool(question),
+            }) => {
+                let told = self.questions.ask(request_id, *question).await;
+                self.tell(agent, told.map(|told| vec![told])).await;
+            }
+            CliMessage::ControlCancelRequest { request_id } => {
+                let told = self.questions.withdraw(&request_id).await;
+                self.tell(agent, told).await;
+            }
+            message => self.note(&message).await,
+        }
+    }
+
+    /// Tells the log, then the CLI, how questions stand.
+    async fn tell(&mut self, agent: &Agent, told: Result<Vec<Told>, StoreError>) {
+        match told {
+            Ok(all) => {
+                for told in all {
+                    self.write(told.events).await;
+                    if let Some(line) = told.line
+                        && agent.send(line).await.is_err()
+                    {
+                        tracing::debug!(turn.id = %self.plan.turn.id, "the agent ended before it was answered");
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::error!(turn.id = %self.plan.turn.id, error = &error as &dyn std::error::Error,
+                    "what an agent asked was not stored; the turn is stopped");
+                self.unwritten = true;
+            }
+        }
+        self.control.set_status(if self.questions.any_pending() {
+            TurnStatus::AwaitingPermission
+        } else {
+            TurnStatus::Running
+        });
     }
 
     /// Writes what a message stands for into the log.
@@ -246,15 +516,23 @@ impl TurnRun {
         if self.unwritten || bodies.is_empty() {
             return;
         }
+        let speaks = !self.told_delta
+            && bodies
+                .iter()
+                .any(|body| matches!(body, EventBody::TextDelta { .. }));
         if let Err(error) = self.try_write(bodies).await {
             tracing::error!(turn.id = %self.plan.turn.id, error = &error as &dyn std::error::Error,
                 "a turn's events were not stored; the turn is stopped");
             self.unwritten = true;
         }
+        if speaks {
+            self.told_delta = true;
+            self.shared.metrics.first_delta(self.taken_at.elapsed());
+        }
     }
 
     async fn try_write(&self, bodies: Vec<EventBody>) -> Result<(), LogError> {
-        let (log, turn) = (&self.place.runtime.log, self.plan.turn.id);
+        let (log, turn) = (&self.runtime.log, self.plan.turn.id);
         let mut durable = Vec::new();
         for body in bodies {
             if body.is_durable() {
@@ -266,201 +544,20 @@ impl TurnRun {
         }
         log.append(Some(turn), durable).await
     }
-
-    async fn finish(&mut self, ending: Ending) -> Turn {
-        let result = match &ending {
-            Ending::Result(result, _) => Some(&**result),
-            Ending::Broken(_) => None,
-        };
-        let rest = self.translator.finish(result);
-        self.write(rest).await;
-        // What another machine needs to go on is stored before anyone is told that the turn is over.
-        if let Some(agent) = self.agent.take()
-            && agent.flush_transcript().await.is_err()
-        {
-            self.unwritten = true;
-        }
-
-        let mut verdict = match ending {
-            Ending::Result(result, stopped) => {
-                self.claude_session_id = result
-                    .session_id
-                    .map(ClaudeSessionId::from_uuid)
-                    .or(self.claude_session_id);
-                let mut verdict = self.translator.judge(&result);
-                // A turn that had ended by itself before the interrupt reached it did complete.
-                if let (Some(reason), Some(_)) = (stopped, &verdict.error) {
-                    verdict.error = Some(broken(reason));
-                }
-                verdict
-            }
-            Ending::Broken(error) => Verdict {
-                usage: Usage::default(),
-                cost: MicroUsd::ZERO,
-                stop_reason: None,
-                error: Some(error),
-            },
-        };
-        if self.unwritten {
-            verdict.error = Some(broken(TurnErrorCode::StoreUnavailable));
-        }
-        self.store_end(verdict).await
-    }
-
-    async fn store_end(&mut self, verdict: Verdict) -> Turn {
-        let (text, tool_calls) = std::mem::take(&mut self.translator).into_parts();
-        let Verdict {
-            usage,
-            cost,
-            stop_reason,
-            error,
-        } = verdict;
-        let status = error
-            .as_ref()
-            .map_or(TurnStatus::Completed, |error| error.code.status());
-        let last = match &error {
-            None => EventBody::Done {
-                text: text.clone(),
-                usage,
-                cost,
-                stop_reason: stop_reason.clone(),
-            },
-            Some(error) => EventBody::Error {
-                error: error.message.clone(),
-                code: error.code,
-            },
-        };
-        let bodies = vec![EventBody::Usage { usage, cost }, last];
-        let ended_at = self.shared.clock.now();
-        let outcome = TurnOutcome {
-            status,
-            text,
-            tool_calls,
-            usage,
-            cost,
-            stop_reason,
-            error,
-            ended_at,
-        };
-        let mut turn = self.plan.turn.clone();
-        let mut end = TurnEnd {
-            session: turn.session,
-            turn: turn.id,
-            outcome,
-            claude_session_id: self.claude_session_id,
-            conversation_started: self.begun,
-            usage: self.ledger_entries(usage, cost, ended_at),
-        };
-        if let Err(error) = self.try_store_end(&end, bodies).await {
-            tracing::error!(turn.id = %turn.id, error = &error as &dyn std::error::Error,
-                "a turn's end was not stored; it will be settled as unknown");
-            self.place.runtime.log.let_go().await;
-            let error = broken(TurnErrorCode::StoreUnavailable);
-            end.outcome.status = error.code.status();
-            end.outcome.error = Some(error);
-        }
-        turn.outcome = Some(end.outcome);
-        turn
-    }
-
-    /// What is entered in the ledger: nothing for a turn that used nothing.
-    fn ledger_entries(&self, usage: Usage, cost: MicroUsd, at: DateTime<Utc>) -> Vec<UsageRecord> {
-        if usage == Usage::default() && cost == MicroUsd::ZERO {
-            return Vec::new();
-        }
-        let session = &self.plan.session;
-        vec![UsageRecord {
-            turn: self.plan.turn.id,
-            model: self.model.clone().unwrap_or_default(),
-            session: session.id,
-            user: session.user.clone(),
-            usage,
-            cost,
-            at,
-        }]
-    }
-
-    async fn try_store_end(&self, end: &TurnEnd, bodies: Vec<EventBody>) -> Result<(), LogError> {
-        let log = &self.place.runtime.log;
-        for wait in FINISH_RETRIES {
-            match log.finish_turn(end, bodies.clone()).await {
-                Ok(()) => return Ok(()),
-                // The store has been patient itself.
-                Err(error @ LogError::Store(StoreError::Unavailable(_))) => return Err(error),
-                Err(error) => tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "storing a turn's end is tried again"
-                ),
-            }
-            tokio::time::sleep(wait).await;
-        }
-        log.finish_turn(end, bodies).await
-    }
 }
 
-/// Ends when the turn is to be stopped: with the reason it is told, or at its deadline.
-async fn stopped(
-    mut stop: watch::Receiver<Option<TurnErrorCode>>,
-    deadline: Option<Instant>,
-) -> TurnErrorCode {
-    let told = async {
-        let told = stop.wait_for(Option::is_some).await.map(|reason| *reason);
-        match told {
-            Ok(Some(reason)) => reason,
-            // Nobody is left who could stop it.
-            _ => std::future::pending().await,
+/// Why a turn has no agent.
+enum GetAgentError {
+    /// The CLI no longer has the conversation.
+    Lost,
+    Other(TurnError),
+}
+
+impl From<GetAgentError> for TurnError {
+    fn from(error: GetAgentError) -> Self {
+        match error {
+            GetAgentError::Lost => NoAgent::ConversationLost.to_turn_error(),
+            GetAgentError::Other(error) => error,
         }
-    };
-    tokio::select! {
-        reason = told => reason,
-        () = until(deadline), if deadline.is_some() => TurnErrorCode::TurnTimeout,
-    }
-}
-
-/// Ends when a turn that was told to end has had its time: with the reason for which it was told to.
-async fn out_of_grace(stopping: Option<(TurnErrorCode, Instant)>) -> TurnErrorCode {
-    match stopping {
-        Some((reason, until)) => {
-            tokio::time::sleep_until(until).await;
-            reason
-        }
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn crashed(end: &AgentEnd) -> TurnError {
-    let message = if end.complaint.is_empty() {
-        format!("the CLI ended in the middle of the turn, with {}", end.status)
-    } else {
-        format!(
-            "the CLI ended in the middle of the turn, with {}: {}",
-            end.status, end.complaint
-        )
-    };
-    TurnError {
-        code: TurnErrorCode::AgentCrashed,
-        message,
-    }
-}
-
-/// A turn's end for a reason that says it all.
-fn broken(code: TurnErrorCode) -> TurnError {
-    let message = match code {
-        TurnErrorCode::TurnTimeout => "the turn reached the time limit that was asked for",
-        TurnErrorCode::ServerShutdown => "the server stopped before the turn ended",
-        TurnErrorCode::SessionClosed => "the session was closed before the turn ended",
-        TurnErrorCode::StoreUnavailable => "the store did not take the turn's events",
-        _ => "the agent did not end the turn when it was told to",
-    };
-    TurnError {
-        code,
-        message: message.to_owned(),
     }
 }

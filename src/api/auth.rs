@@ -105,6 +105,14 @@ impl RequiredRole for AsMember {
     const ROLE: Role = Role::Member;
 }
 
+/// Asks for [`Role::Admin`].
+#[derive(Debug)]
+pub struct AsAdmin;
+
+impl RequiredRole for AsAdmin {
+    const ROLE: Role = Role::Admin;
+}
+
 /// The caller of a request, whose role is `R`'s or more. As the first argument of a handler, it is settled before
 /// anything else of the request is read.
 #[derive(Debug)]

@@ -2,15 +2,18 @@
 
 use std::error::Error as StdError;
 
-use super::problem::{Problem, ProblemCode};
-use crate::service::{Error, StoreError, WorkspaceError};
+use super::problem::{FieldError, Problem, ProblemCode};
+use crate::service::{CopyError, Error, StoreError, WorkspaceError};
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let code = code_of(&error);
         let mut problem = Self::new(code);
         match &error {
-            Error::SessionBusy { retry_after } | Error::ShuttingDown { retry_after } => {
+            Error::SessionBusy { retry_after }
+            | Error::TurnQueueFull { retry_after }
+            | Error::RequestInProgress { retry_after }
+            | Error::ShuttingDown { retry_after } => {
                 problem.retry_after = Some(*retry_after);
             }
             Error::TurnEnded { turn, error } => {
@@ -19,8 +22,27 @@ impl From<Error> for Problem {
             }
             Error::Agent(error) => problem.detail = Some(error.message.clone()),
             Error::Forbidden { reason } => problem.detail = Some((*reason).to_owned()),
-            Error::Store(_) | Error::Workspace(_) | Error::Internal { .. } => log_cause(code, &error),
-            Error::SessionNotFound | Error::SessionClosed | Error::SessionExpired => {}
+            Error::Answer { field, reason } => {
+                problem.errors = vec![FieldError::new(*field, "not_an_answer", *reason)];
+            }
+            Error::Attachment { index, reason } => {
+                let field = format!("attachments[{index}]");
+                problem.errors = vec![FieldError::new(field, "invalid_attachment", reason)];
+            }
+            Error::OptionForbidden { .. } | Error::PermissionAnswered { .. } | Error::CliRefused(_) => {
+                problem.detail = Some(error.to_string());
+            }
+            Error::Store(_) | Error::Workspace(_) | Error::Copy(_) | Error::Internal { .. } => {
+                log_cause(code, &error);
+            }
+            Error::SessionNotFound
+            | Error::SessionClosed
+            | Error::SessionExpired
+            | Error::TurnNotFound
+            | Error::MessageNotFound
+            | Error::PermissionNotFound
+            | Error::KeyReused
+            | Error::CliTimeout => {}
         }
         if matches!(
             code,
@@ -40,6 +62,20 @@ fn code_of(error: &Error) -> ProblemCode {
         Error::SessionClosed => ProblemCode::SessionClosed,
         Error::SessionExpired => ProblemCode::SessionExpired,
         Error::SessionBusy { .. } => ProblemCode::SessionBusy,
+        Error::TurnQueueFull { .. } => ProblemCode::TurnQueueFull,
+        Error::TurnNotFound => ProblemCode::TurnNotFound,
+        Error::MessageNotFound => ProblemCode::MessageNotFound,
+        Error::PermissionNotFound => ProblemCode::PermissionNotFound,
+        Error::PermissionAnswered { .. } => ProblemCode::PermissionAnswered,
+        Error::Answer { .. } | Error::Attachment { .. } => ProblemCode::ValidationFailed,
+        Error::OptionForbidden { .. } => ProblemCode::OptionForbidden,
+        Error::RequestInProgress { .. } => ProblemCode::RequestInProgress,
+        Error::KeyReused => ProblemCode::KeyReused,
+        Error::CliRefused(_) => ProblemCode::CliRefused,
+        Error::CliTimeout => ProblemCode::CliTimeout,
+        Error::Copy(CopyError::NotEmpty) => ProblemCode::WorkspaceNotEmpty,
+        Error::Copy(CopyError::TooLarge) => ProblemCode::WorkspaceTooLarge,
+        Error::Copy(CopyError::Failed(_)) => ProblemCode::WorkspaceUnavailable,
         Error::Forbidden { .. } => ProblemCode::Forbidden,
         Error::ShuttingDown { .. } => ProblemCode::ShuttingDown,
         Error::TurnEnded { error, .. } | Error::Agent(error) => error.code.into(),

@@ -28,8 +28,12 @@ pub struct HealthView {
     active_sessions: Option<u64>,
     /// How many agent processes live.
     live_agents: usize,
-    /// How many turns run.
+    /// How many sessions are in a turn.
     busy_agents: usize,
+    /// How many agent processes live that no turn uses.
+    idle_agents: usize,
+    /// How many turns wait, for an agent or for a turn before them.
+    queued_turns: usize,
     /// What fences agents in; `none`: nothing does.
     #[schema(example = "none")]
     isolation: &'static str,
@@ -56,6 +60,8 @@ impl From<HealthReport> for HealthView {
             active_sessions: report.active_sessions,
             live_agents: report.live_agents,
             busy_agents: report.busy_agents,
+            idle_agents: report.idle_agents,
+            queued_turns: report.queued_turns,
             isolation: report.isolation,
             model: report.model,
             uptime_seconds: report.uptime.as_secs_f64(),

@@ -14,6 +14,7 @@ use bytes::BytesMut;
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 use validator::{ValidateArgs, ValidationErrors, ValidationErrorsKind};
 
 use super::ApiLimits;
@@ -52,7 +53,26 @@ where
 
 /// A JSON body that is as its type says.
 #[derive(Debug)]
-pub struct ValidJson<T>(pub T);
+pub struct ValidJson<T>(pub T, pub BodyDigest);
+
+/// A digest of a request: its method, its path and its body, byte by byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyDigest(pub [u8; 32]);
+
+impl BodyDigest {
+    fn of(request: &HttpRequest, body: &[u8]) -> Self {
+        let mut digest = Sha256::new();
+        for part in [
+            request.method().as_str().as_bytes(),
+            request.path().as_bytes(),
+            body,
+        ] {
+            digest.update(part.len().to_le_bytes());
+            digest.update(part);
+        }
+        Self(digest.finalize().into())
+    }
+}
 
 /// A query string that is as its type says.
 #[derive(Debug)]
@@ -69,7 +89,8 @@ impl<T: CheckRequest + 'static> FromRequest for ValidJson<T> {
             let body = read_body(&request, payload, &limits).await?;
             let value: Value = serde_json::from_slice(&body)
                 .map_err(|error| Problem::new(ProblemCode::MalformedJson).with_detail(format!("{error}")))?;
-            read(value, &limits, ProblemCode::ValidationFailed).map(Self)
+            let digest = BodyDigest::of(&request, &body);
+            read(value, &limits, ProblemCode::ValidationFailed).map(|body| Self(body, digest))
         })
     }
 }

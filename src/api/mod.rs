@@ -8,7 +8,9 @@ pub mod docs;
 mod errors;
 pub mod fallback;
 pub mod health;
+pub mod idempotency;
 pub mod input;
+pub mod metrics;
 pub mod page;
 pub mod problem;
 pub mod responses;
@@ -55,6 +57,10 @@ pub struct ApiLimits {
     pub tool_list_max: usize,
     /// The most keys of metadata that a list may be filtered by at once.
     pub metadata_filters_max: usize,
+    /// The longest option that the CLI defines (sub-agents, MCP servers, a schema), in bytes of JSON.
+    pub option_max_bytes: usize,
+    /// The most attachments of a prompt.
+    pub attachments_max: usize,
     /// The longest time limit that a turn may ask for.
     pub turn_timeout_max: Duration,
     /// How long a stream may be silent before a comment is sent.
@@ -155,15 +161,30 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(v1::sessions::update_session)
         .service(v1::sessions::delete_session)
         .service(v1::sessions::resume_session)
+        .service(v1::forks::fork_session)
         .service(v1::messages::list_messages)
         .service(v1::chat::chat)
         .service(v1::chat::stream_chat)
         .service(v1::chat::send_message)
         .service(v1::chat::stream_message)
+        .service(v1::chat::submit_turn)
+        .service(v1::turns::list_turns)
+        .service(v1::turns::get_turn)
+        .service(v1::turns::cancel_turn)
+        .service(v1::turns::interrupt_session)
+        .service(v1::permissions::list_permissions)
+        .service(v1::permissions::list_session_permissions)
+        .service(v1::permissions::get_permission)
+        .service(v1::permissions::answer_permission)
+        .service(v1::steering::get_context_usage)
+        .service(v1::steering::list_mcp_servers)
+        .service(v1::steering::stop_task)
+        .service(v1::steering::rewind_files)
         .service(v1::models::list_models)
         .service(health::get_health)
         .service(health::get_liveness)
         .service(health::get_readiness)
+        .service(metrics::get_metrics)
         .service(docs::get_root)
         .service(docs::get_openapi);
 }

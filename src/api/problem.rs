@@ -47,6 +47,26 @@ pub enum ProblemCode {
     SessionNotFound,
     /// Another turn of the session runs.
     SessionBusy,
+    /// As many turns of the session wait as may.
+    TurnQueueFull,
+    /// There is no such turn of the session.
+    TurnNotFound,
+    /// There is no such message of the session, or it is no place to fork at.
+    MessageNotFound,
+    /// There is no such question of the session's agent.
+    PermissionNotFound,
+    /// The question of the agent is answered, or over.
+    PermissionAnswered,
+    /// An option is not for sessions to set; `detail` names it.
+    OptionForbidden,
+    /// The first request with this idempotency key is being begun.
+    RequestInProgress,
+    /// The idempotency key was used for another request.
+    KeyReused,
+    /// The CLI does not do this now; `detail` says why.
+    CliRefused,
+    /// The CLI did not answer in time.
+    CliTimeout,
     /// The session is closed and cannot come back.
     SessionClosed,
     /// The session was not used for longer than sessions live.
@@ -57,6 +77,10 @@ pub enum ProblemCode {
     WorkspaceMissing,
     /// Something on the workspace's path is not a folder.
     WorkspaceNotAFolder,
+    /// The workspace to copy into is not empty.
+    WorkspaceNotEmpty,
+    /// The workspace is larger than may be copied.
+    WorkspaceTooLarge,
     /// The workspace cannot be used.
     WorkspaceUnavailable,
     /// The CLI cannot be started: it is missing, or not executable.
@@ -71,8 +95,12 @@ pub enum ProblemCode {
     ConversationLost,
     /// The model's API answered with an error.
     ModelError,
+    /// The answer did not take the form of the session's `output_schema`.
+    OutputInvalid,
     /// The CLI ended the turn with an error of its own.
     TurnFailed,
+    /// The turn was interrupted; what was done so far is kept.
+    TurnInterrupted,
     /// The turn reached the time limit that was asked for.
     TurnTimeout,
     /// The server ended while the turn ran: some of its tools may have run.
@@ -96,11 +124,23 @@ impl ProblemCode {
         match self {
             Self::InvalidCursor | Self::MalformedJson => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::WorkspaceRefused => StatusCode::FORBIDDEN,
-            Self::NotFound | Self::SessionNotFound => StatusCode::NOT_FOUND,
+            Self::Forbidden | Self::WorkspaceRefused | Self::OptionForbidden => StatusCode::FORBIDDEN,
+            Self::NotFound
+            | Self::SessionNotFound
+            | Self::TurnNotFound
+            | Self::MessageNotFound
+            | Self::PermissionNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::TurnQueueFull => StatusCode::TOO_MANY_REQUESTS,
             Self::SessionBusy
+            | Self::PermissionAnswered
+            | Self::RequestInProgress
+            | Self::KeyReused
+            | Self::CliRefused
+            | Self::TurnInterrupted
+            | Self::WorkspaceNotEmpty
+            | Self::WorkspaceTooLarge
             | Self::WorkspaceMissing
             | Self::WorkspaceNotAFolder
             | Self::ConversationLost => StatusCode::CONFLICT,
@@ -109,16 +149,18 @@ impl ProblemCode {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::ValidationFailed | Self::InvalidQuery => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TurnUnknown | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::AgentStartFailed | Self::AgentCrashed | Self::ModelError | Self::TurnFailed => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::AgentStartFailed
+            | Self::AgentCrashed
+            | Self::ModelError
+            | Self::OutputInvalid
+            | Self::TurnFailed => StatusCode::BAD_GATEWAY,
             Self::WorkspaceUnavailable
             | Self::AgentUnavailable
             | Self::AgentsExhausted
             | Self::ShuttingDown
             | Self::StoreUnavailable
             | Self::StoreReadOnly => StatusCode::SERVICE_UNAVAILABLE,
-            Self::TurnTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::TurnTimeout | Self::CliTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::StoreFull => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
@@ -140,11 +182,23 @@ impl ProblemCode {
             Self::Forbidden => "The credential does not allow this",
             Self::SessionNotFound => "There is no such session",
             Self::SessionBusy => "The session is busy with another turn",
+            Self::TurnQueueFull => "As many turns of the session wait as may",
+            Self::TurnNotFound => "There is no such turn",
+            Self::MessageNotFound => "There is no such message to fork at",
+            Self::PermissionNotFound => "There is no such question",
+            Self::PermissionAnswered => "The question is answered already",
+            Self::OptionForbidden => "The option may not be set",
+            Self::RequestInProgress => "A request with this key is being begun",
+            Self::KeyReused => "The key was used for another request",
+            Self::CliRefused => "The CLI does not do this now",
+            Self::CliTimeout => "The CLI did not answer in time",
             Self::SessionClosed => "The session is closed",
             Self::SessionExpired => "The session has expired",
             Self::WorkspaceRefused => "The workspace lies outside the user's tree",
             Self::WorkspaceMissing => "The workspace's folder does not exist",
             Self::WorkspaceNotAFolder => "The workspace is not a folder",
+            Self::WorkspaceNotEmpty => "The new workspace is not empty",
+            Self::WorkspaceTooLarge => "The workspace is larger than may be copied",
             Self::WorkspaceUnavailable => "The workspace cannot be used",
             Self::AgentUnavailable => "The CLI cannot be started",
             Self::AgentStartFailed => "The CLI did not get ready",
@@ -152,6 +206,8 @@ impl ProblemCode {
             Self::AgentsExhausted => "All agents are in use",
             Self::ConversationLost => "The CLI no longer has the conversation",
             Self::ModelError => "The model's API answered with an error",
+            Self::OutputInvalid => "The answer did not take the wanted form",
+            Self::TurnInterrupted => "The turn was interrupted",
             Self::TurnFailed => "The CLI ended the turn with an error",
             Self::TurnTimeout => "The turn reached its time limit",
             Self::TurnUnknown => "What became of the turn is not known",
@@ -173,7 +229,9 @@ impl From<TurnErrorCode> for ProblemCode {
             TurnErrorCode::AgentsExhausted => Self::AgentsExhausted,
             TurnErrorCode::ConversationLost => Self::ConversationLost,
             TurnErrorCode::ModelError => Self::ModelError,
+            TurnErrorCode::OutputInvalid => Self::OutputInvalid,
             TurnErrorCode::TurnFailed => Self::TurnFailed,
+            TurnErrorCode::TurnInterrupted => Self::TurnInterrupted,
             TurnErrorCode::TurnTimeout => Self::TurnTimeout,
             TurnErrorCode::ServerShutdown => Self::ShuttingDown,
             TurnErrorCode::SessionClosed => Self::SessionClosed,

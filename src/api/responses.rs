@@ -23,6 +23,7 @@ const BODY: &[Code] = &[
     Code::UnsupportedMediaType,
     Code::ValidationFailed,
 ];
+const OPTION: &[Code] = &[Code::OptionForbidden];
 const SESSION: &[Code] = &[Code::SessionNotFound];
 /// What an operation that needs a session in use can answer.
 const IN_USE: &[Code] = &[Code::SessionNotFound, Code::SessionClosed, Code::SessionExpired];
@@ -38,12 +39,29 @@ const AGENT: &[Code] = &[
     Code::AgentStartFailed,
     Code::AgentsExhausted,
 ];
-const TURN_START: &[Code] = &[Code::SessionBusy, Code::ShuttingDown];
+const TURN_START: &[Code] = &[
+    Code::SessionBusy,
+    Code::TurnQueueFull,
+    Code::RequestInProgress,
+    Code::KeyReused,
+    Code::ShuttingDown,
+];
+const TURN: &[Code] = &[Code::TurnNotFound];
+const STEERING: &[Code] = &[Code::CliRefused, Code::CliTimeout, Code::AgentCrashed];
+const ANSWERED: &[Code] = &[Code::PermissionAnswered];
+const PERMISSION: &[Code] = &[Code::PermissionNotFound];
+const FORK: &[Code] = &[
+    Code::MessageNotFound,
+    Code::WorkspaceNotEmpty,
+    Code::WorkspaceTooLarge,
+];
 const TURN_END: &[Code] = &[
     Code::AgentCrashed,
     Code::ConversationLost,
     Code::ModelError,
+    Code::OutputInvalid,
     Code::TurnFailed,
+    Code::TurnInterrupted,
     Code::TurnTimeout,
     Code::TurnUnknown,
 ];
@@ -65,7 +83,7 @@ macro_rules! problems {
 
 problems! {
     /// Of an operation that makes a session.
-    CreateProblems: [CALLER, BODY, WRITE, WORKSPACE];
+    CreateProblems: [CALLER, BODY, OPTION, WRITE, WORKSPACE];
     /// Of an operation that lists sessions.
     ListProblems: [CALLER, LIST];
     /// Of an operation that lists what a session has.
@@ -82,6 +100,22 @@ problems! {
     StreamProblems: [CALLER, BODY, IN_USE, WRITE, WORKSPACE, TURN_START];
     /// Of an operation that waits for a turn's end.
     TurnProblems: [CALLER, BODY, IN_USE, WRITE, WORKSPACE, TURN_START, AGENT, TURN_END];
+    /// Of an operation that reads or cancels a turn.
+    ReadTurnProblems: [CALLER, SESSION, TURN];
+    /// Of an operation that interrupts a session.
+    InterruptProblems: [CALLER, IN_USE];
+    /// Of an operation that reads a question of an agent.
+    ReadPermissionProblems: [CALLER, SESSION, PERMISSION];
+    /// Of an operation that answers a question of an agent.
+    AnswerProblems: [CALLER, BODY, IN_USE, WRITE, PERMISSION, ANSWERED];
+    /// Of an operation that asks a session's CLI.
+    SteeringProblems: [CALLER, IN_USE, WORKSPACE, AGENT, STEERING];
+    /// Of an operation that puts files back.
+    RewindProblems: [CALLER, BODY, IN_USE, WORKSPACE, AGENT, STEERING, TURN];
+    /// Of an operation that forks a session.
+    ForkProblems: [CALLER, BODY, IN_USE, WRITE, WORKSPACE, FORK];
+    /// Of an operation that tells figures.
+    MetricsProblems: [CALLER];
     /// Of an operation that asks the CLI.
     ModelsProblems: [CALLER, AGENT];
 }

@@ -8,7 +8,10 @@ use serde_json::{Map, Value};
 use strum::{Display, EnumDiscriminants, EnumString, IntoStaticStr};
 use utoipa::ToSchema;
 
-use super::{ClaudeSessionId, MicroUsd, PermissionMode, TurnErrorCode, TurnId, Usage};
+use super::{
+    Attachment, ClaudeSessionId, MicroUsd, PermissionDecision, PermissionId, PermissionKind, PermissionMode,
+    SessionChange, TurnErrorCode, TurnId, Usage,
+};
 
 /// Whose turn it is to write a session's log. Rises by one each time the session's ownership is taken, so that
 /// whoever held it before can neither write nor give an id a second meaning.
@@ -131,6 +134,16 @@ pub enum EventBody {
     Message {
         /// The prompt.
         text: String,
+        /// What was sent with it, without its content.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        attachments: Vec<Attachment>,
+    },
+    /// The turn waits.
+    TurnQueued {
+        /// For what.
+        waits_for: WaitsFor,
+        /// How many are served before it is, itself included.
+        position: usize,
     },
     /// The session as the turn finds it.
     Session {
@@ -205,6 +218,92 @@ pub enum EventBody {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         parent_tool_use_id: Option<String>,
     },
+    /// The agent asks; the turn waits for the answer.
+    PermissionRequest {
+        /// The question's id.
+        #[schema(value_type = String)]
+        permission_id: PermissionId,
+        /// What is asked.
+        kind: PermissionKind,
+        /// The tool.
+        tool_name: String,
+        /// What it is to be called with.
+        #[schema(value_type = Object)]
+        tool_input: Value,
+        /// The call's id.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        tool_use_id: Option<String>,
+        /// What the call is for, in the agent's words.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        description: Option<String>,
+        /// The tool pattern that "remember" allows from then on; absent where it cannot be remembered.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        remembered_as: Option<String>,
+        /// When it ends without an answer.
+        expires_at: DateTime<Utc>,
+    },
+    /// What the agent asked was answered.
+    PermissionResolved {
+        /// The question's id.
+        #[schema(value_type = String)]
+        permission_id: PermissionId,
+        /// The tool.
+        tool_name: String,
+        /// The call's id.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        tool_use_id: Option<String>,
+        /// The answer.
+        decision: PermissionDecision,
+        /// Who answered: a credential's name, `rule`, or `paddock` for the server itself.
+        by: String,
+        /// What the agent was told besides.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        message: Option<String>,
+        /// Whether the same needs no permission in this session from now on.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        remember: bool,
+    },
+    /// A task runs beside the conversation: a sub-agent, or a command in the background.
+    TaskStarted {
+        /// Its id.
+        task_id: String,
+        /// What it is for.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        description: Option<String>,
+        /// The call that began it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        tool_use_id: Option<String>,
+    },
+    /// A task ended.
+    TaskEnded {
+        /// Its id.
+        task_id: String,
+        /// How: `completed`, `failed`, `stopped`.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        status: Option<String>,
+        /// What came of it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        summary: Option<String>,
+    },
+    /// A client stopped a task.
+    TaskStopped {
+        /// Its id.
+        task_id: String,
+    },
+    /// Files were put back to where they were before a turn.
+    FilesRewound {
+        /// The turn.
+        #[schema(value_type = String)]
+        before_turn: TurnId,
+        /// The files.
+        files: Vec<String>,
+    },
+    /// The conversation could not be gone on with and began anew, as the client had asked for in that case.
+    ConversationReset {
+        /// The CLI's id of the new conversation.
+        #[schema(value_type = String)]
+        claude_session_id: ClaudeSessionId,
+    },
     /// What the turn used.
     Usage {
         /// Tokens.
@@ -214,7 +313,7 @@ pub enum EventBody {
         #[schema(value_type = f64)]
         cost: MicroUsd,
     },
-    /// The session's title or metadata changed.
+    /// The session's title, metadata or options changed.
     SessionUpdated {
         /// The title, if it changed; null when it was removed.
         #[serde(skip_serializing_if = "Option::is_none", default, with = "present")]
@@ -224,6 +323,16 @@ pub enum EventBody {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         #[schema(value_type = Option<Object>)]
         metadata: Option<Map<String, Value>>,
+        /// The model, if it changed; null when it is left to the CLI.
+        #[serde(skip_serializing_if = "Option::is_none", default, with = "present")]
+        #[schema(value_type = Option<String>)]
+        model: Option<Option<String>>,
+        /// What tools may do without asking, if that changed.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        permission_mode: Option<PermissionMode>,
+        /// A tool pattern that needs no permission from now on.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        allowed_tool: Option<String>,
     },
     /// The turn completed. The last event of its turn.
     Done {
@@ -238,6 +347,10 @@ pub enum EventBody {
         /// Why the model stopped.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         stop_reason: Option<String>,
+        /// The answer in the form that the session's schema asks for.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[schema(value_type = Option<Object>)]
+        structured_output: Option<Value>,
     },
     /// The turn did not complete. The last event of its turn.
     Error {
@@ -252,6 +365,16 @@ pub enum EventBody {
         #[schema(value_type = u64)]
         first_available: EventId,
     },
+}
+
+/// What a turn waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitsFor {
+    /// The turns of its session that came before.
+    Session,
+    /// An agent: all that there may be are at work.
+    Agent,
 }
 
 /// Which events of a session's log are read.
@@ -319,6 +442,18 @@ impl EventKind {
 }
 
 impl EventBody {
+    /// What tells of a change of a session.
+    #[must_use]
+    pub fn of_change(change: &SessionChange) -> Self {
+        Self::SessionUpdated {
+            title: change.title.clone(),
+            metadata: change.metadata.clone(),
+            model: change.model.clone(),
+            permission_mode: change.permission_mode,
+            allowed_tool: change.allow_tool.clone(),
+        }
+    }
+
     /// Its type.
     #[must_use]
     pub fn kind(&self) -> EventKind {
@@ -432,20 +567,18 @@ mod tests {
 
     #[test]
     fn a_removed_title_is_null_and_an_untouched_one_absent() {
-        let removed = EventBody::SessionUpdated {
+        let nothing = SessionChange::default();
+        let removed = EventBody::of_change(&SessionChange {
             title: Some(None),
-            metadata: None,
-        };
+            ..nothing.clone()
+        });
         let json = serde_json::to_value(&removed).unwrap();
         assert_eq!(
             json,
             serde_json::json!({"type": "session_updated", "title": null})
         );
         assert_eq!(serde_json::from_value::<EventBody>(json).unwrap(), removed);
-        let untouched = EventBody::SessionUpdated {
-            title: None,
-            metadata: None,
-        };
+        let untouched = EventBody::of_change(&nothing);
         assert_eq!(
             serde_json::to_value(&untouched).unwrap(),
             serde_json::json!({"type": "session_updated"})

@@ -3,6 +3,7 @@
 //! Nothing here does IO, and nothing here uses another module of the project. A value of one of these types is
 //! valid by construction: text from outside becomes a [`UserId`] or a [`Subdir`] by being parsed, once.
 
+pub mod attachment;
 pub mod clock;
 pub mod event;
 pub mod ids;
@@ -10,6 +11,7 @@ pub mod key;
 pub mod lease;
 pub mod money;
 pub mod names;
+pub mod options;
 pub mod page;
 pub mod permission;
 pub mod principal;
@@ -18,21 +20,23 @@ pub mod transcript;
 pub mod turn;
 pub mod usage;
 
+pub use attachment::Attachment;
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use event::{Epoch, Event, EventBody, EventId, EventKind, EventQuery};
+pub use event::{Epoch, Event, EventBody, EventId, EventKind, EventQuery, WaitsFor};
 pub use ids::{ClaudeSessionId, KeyId, PermissionId, SessionId, TenantId, TurnId};
 pub use key::{ApiKey, KeyDigest};
 pub use lease::{InstanceId, Lease, LeaseClaim, LeaseGrant};
 pub use money::MicroUsd;
 pub use names::{InvalidName, Subdir, TenantName, UserId};
+pub use options::{Effort, PermissionMode, Plugin, SessionOptions, SettingSource};
 pub use page::Page;
-pub use permission::{Permission, PermissionDecision, PermissionResolution};
-pub use principal::{Principal, Role};
-pub use session::{
-    Activity, PermissionMode, Session, SessionChange, SessionFilter, SessionOptions, SessionStatus, Tenant,
+pub use permission::{
+    Permission, PermissionDecision, PermissionKind, PermissionResolution, PermissionRule, RuleDecision,
 };
+pub use principal::{Principal, Role};
+pub use session::{Activity, Session, SessionChange, SessionFilter, SessionStatus, Tenant};
 pub use transcript::{
     BadEntry, EntryPlace, InvalidPath, Transcript, TranscriptEntry, TranscriptFile, TranscriptPath,
 };
-pub use turn::{ToolCall, Turn, TurnError, TurnErrorCode, TurnOutcome, TurnStatus};
+pub use turn::{ToolCall, Turn, TurnError, TurnErrorCode, TurnOutcome, TurnReceipt, TurnStatus};
 pub use usage::{Usage, UsageGroup, UsageQuery, UsageRecord, UsageSum};

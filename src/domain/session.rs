@@ -6,7 +6,9 @@ use serde_json::{Map, Value};
 use strum::{Display, EnumString};
 use utoipa::ToSchema;
 
-use super::{ClaudeSessionId, SessionId, Subdir, TenantId, TenantName, UserId};
+use super::{
+    ClaudeSessionId, PermissionMode, SessionId, SessionOptions, Subdir, TenantId, TenantName, UserId,
+};
 
 /// Whom keys belong to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,76 +65,6 @@ pub enum SessionStatus {
     Closed,
 }
 
-/// How a session's agents are run. Absent means: as the CLI does by itself.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct SessionOptions {
-    /// The model, by the name the CLI takes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// Replaces the CLI's system prompt.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub system_prompt: Option<String>,
-    /// Is added after the system prompt.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub append_system_prompt: Option<String>,
-    /// What tools may do without asking.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub permission_mode: Option<PermissionMode>,
-    /// Tools, or tool patterns, that need no permission.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub allowed_tools: Option<Vec<String>>,
-    /// Tools that are not offered to the model.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub disallowed_tools: Option<Vec<String>>,
-    /// The most model requests of one turn.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_turns: Option<u32>,
-    /// The most that the life of one agent process may cost, in USD, by the CLI's own count.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_budget_usd: Option<f64>,
-}
-
-impl SessionOptions {
-    /// These options, with `defaults` where they are silent.
-    #[must_use]
-    pub fn or(self, defaults: &Self) -> Self {
-        Self {
-            model: self.model.or_else(|| defaults.model.clone()),
-            system_prompt: self.system_prompt.or_else(|| defaults.system_prompt.clone()),
-            append_system_prompt: self
-                .append_system_prompt
-                .or_else(|| defaults.append_system_prompt.clone()),
-            permission_mode: self.permission_mode.or(defaults.permission_mode),
-            allowed_tools: self.allowed_tools.or_else(|| defaults.allowed_tools.clone()),
-            disallowed_tools: self
-                .disallowed_tools
-                .or_else(|| defaults.disallowed_tools.clone()),
-            max_turns: self.max_turns.or(defaults.max_turns),
-            max_budget_usd: self.max_budget_usd.or(defaults.max_budget_usd),
-        }
-    }
-}
-
-/// What tools may do without asking, in the CLI's own words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[strum(serialize_all = "camelCase")]
-pub enum PermissionMode {
-    /// What is not allowed by a rule is asked for.
-    Default,
-    /// File edits in the workspace need no permission.
-    AcceptEdits,
-    /// The agent plans and changes nothing.
-    Plan,
-    /// What is not allowed by a rule is denied.
-    DontAsk,
-    /// The CLI's classifier decides.
-    Auto,
-    /// Nothing is asked.
-    BypassPermissions,
-}
-
 /// What a client may change in a session. `None` leaves a field as it is.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SessionChange {
@@ -140,6 +72,38 @@ pub struct SessionChange {
     pub title: Option<Option<String>>,
     /// The metadata, as a whole.
     pub metadata: Option<Map<String, Value>>,
+    /// The model; `Some(None)` leaves it to the CLI.
+    pub model: Option<Option<String>>,
+    /// What tools may do without asking.
+    pub permission_mode: Option<PermissionMode>,
+    /// A tool, or tool pattern, that needs no permission from now on.
+    pub allow_tool: Option<String>,
+    /// The CLI's id of the conversation, which begins anew under it.
+    pub new_conversation: Option<ClaudeSessionId>,
+}
+
+impl SessionChange {
+    /// The options as they are after this change.
+    #[must_use]
+    pub fn apply_to(&self, mut options: SessionOptions) -> SessionOptions {
+        if let Some(model) = &self.model {
+            options.model.clone_from(model);
+        }
+        options.permission_mode = self.permission_mode.or(options.permission_mode);
+        if let Some(tool) = &self.allow_tool {
+            let allowed = options.allowed_tools.get_or_insert_default();
+            if !allowed.contains(tool) {
+                allowed.push(tool.clone());
+            }
+        }
+        options
+    }
+
+    /// Whether it changes options.
+    #[must_use]
+    pub const fn changes_options(&self) -> bool {
+        self.model.is_some() || self.permission_mode.is_some() || self.allow_tool.is_some()
+    }
 }
 
 /// Which sessions of a tenant a list holds. `None` does not filter.
@@ -175,32 +139,5 @@ impl Activity {
             Self::After(border) => at > border,
             Self::UpTo(border) => at <= border,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options_fall_back_one_by_one() {
-        let asked = SessionOptions {
-            model: Some("a".into()),
-            ..SessionOptions::default()
-        };
-        let defaults = SessionOptions {
-            model: Some("b".into()),
-            max_turns: Some(3),
-            ..SessionOptions::default()
-        };
-        let merged = asked.or(&defaults);
-        assert_eq!(merged.model.as_deref(), Some("a"));
-        assert_eq!(merged.max_turns, Some(3));
-    }
-
-    #[test]
-    fn permission_modes_are_spelled_as_the_cli_does() {
-        assert_eq!(PermissionMode::AcceptEdits.to_string(), "acceptEdits");
-        assert_eq!(serde_json::to_value(PermissionMode::DontAsk).unwrap(), "dontAsk");
     }
 }

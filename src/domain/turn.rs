@@ -6,7 +6,7 @@ use serde_json::Value;
 use strum::{Display, EnumString, IntoStaticStr};
 use utoipa::ToSchema;
 
-use super::{MicroUsd, SessionId, TurnId, Usage};
+use super::{EventId, MicroUsd, SessionId, TurnId, Usage};
 
 /// One prompt and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,10 +17,22 @@ pub struct Turn {
     pub session: SessionId,
     /// The prompt.
     pub message: String,
-    /// When it was taken.
+    /// When it was taken; once it has begun: when it began.
     pub started_at: DateTime<Utc>,
+    /// Whether it waits for turns before it and has not begun.
+    #[serde(default)]
+    pub queued: bool,
     /// How it ended; `None` while it runs.
     pub outcome: Option<TurnOutcome>,
+}
+
+/// What a request that may be sent again is answered by: the turn that it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnReceipt {
+    /// The turn.
+    pub turn: TurnId,
+    /// The event before its first one.
+    pub after: EventId,
 }
 
 /// How a turn ended.
@@ -33,6 +45,9 @@ pub struct TurnOutcome {
     pub text: String,
     /// The tools it called, in order.
     pub tool_calls: Vec<ToolCall>,
+    /// The answer in the form that the session's schema asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub structured_output: Option<Value>,
     /// Tokens used.
     pub usage: Usage,
     /// What it cost by the CLI's own count.
@@ -50,8 +65,12 @@ pub struct TurnOutcome {
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum TurnStatus {
+    /// It waits: for turns before it, or for an agent.
+    Queued,
     /// The agent is at it.
     Running,
+    /// The agent has asked something and waits for the answer.
+    AwaitingPermission,
     /// The agent answered.
     Completed,
     /// It ended in an error.
@@ -117,8 +136,10 @@ pub enum TurnErrorCode {
     AgentStartFailed,
     /// The CLI ended in the middle of the turn.
     AgentCrashed,
-    /// All agents are in use.
+    /// All agents are in use, and none became free in time.
     AgentsExhausted,
+    /// The answer did not take the form that the session's schema asks for.
+    OutputInvalid,
     /// The CLI no longer has the conversation.
     ConversationLost,
     /// The model's API answered with an error.
@@ -127,6 +148,8 @@ pub enum TurnErrorCode {
     TurnFailed,
     /// The time limit that the client asked for was reached.
     TurnTimeout,
+    /// A client interrupted it.
+    TurnInterrupted,
     /// The server was told to stop and the drain limit was reached.
     ServerShutdown,
     /// The session was closed while it ran.
@@ -143,7 +166,7 @@ impl TurnErrorCode {
     pub const fn status(self) -> TurnStatus {
         match self {
             Self::TurnTimeout => TurnStatus::TimedOut,
-            Self::ServerShutdown | Self::SessionClosed => TurnStatus::Interrupted,
+            Self::ServerShutdown | Self::SessionClosed | Self::TurnInterrupted => TurnStatus::Interrupted,
             Self::TurnUnknown => TurnStatus::Unknown,
             _ => TurnStatus::Failed,
         }

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::question::{ControlRequest, ControlResponse, control_request, control_response};
 use crate::domain::{MicroUsd, Usage};
 
 /// One message of the CLI. What the server does not act on is [`CliMessage::Other`].
@@ -60,6 +61,21 @@ pub struct SystemMessage {
     /// The conversation it is in.
     #[serde(default)]
     pub session_id: Option<Uuid>,
+    /// The background task that it tells of, if of one.
+    #[serde(default)]
+    pub task_id: Option<String>,
+    /// What the task is for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// How the task stands.
+    #[serde(default)]
+    pub status: Option<String>,
+    /// What came of the task.
+    #[serde(default)]
+    pub summary: Option<String>,
+    /// The call that began the task.
+    #[serde(default)]
+    pub tool_use_id: Option<String>,
 }
 
 /// A piece of the model's stream.
@@ -158,6 +174,8 @@ pub struct TurnResult {
     pub total_cost: MicroUsd,
     /// What this turn cost, where the CLI tells it.
     pub turn_cost: Option<MicroUsd>,
+    /// The answer in the form that the session's schema asks for.
+    pub structured_output: Option<Value>,
     /// The prompts that it answers, where the CLI tells them.
     pub prompts: Vec<Uuid>,
     /// The conversation it was in.
@@ -170,39 +188,6 @@ impl TurnResult {
     pub fn ends_process(&self) -> bool {
         matches!(self.subtype.as_str(), "error_max_turns" | "error_max_budget_usd")
     }
-}
-
-/// Something that the CLI asks.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ControlRequest {
-    /// The id to answer with.
-    pub request_id: String,
-    /// The question.
-    pub question: Question,
-}
-
-/// What the CLI asks.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Question {
-    /// Whether a tool may be used.
-    CanUseTool {
-        /// The tool.
-        tool_name: String,
-    },
-    /// Anything else.
-    Other {
-        /// What it is called.
-        subtype: String,
-    },
-}
-
-/// The answer to something that was asked of the CLI.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ControlResponse {
-    /// The id of the question.
-    pub request_id: String,
-    /// The answer, or why there is none.
-    pub outcome: Result<Value, String>,
 }
 
 /// A line that is not a JSON object with a type.
@@ -364,6 +349,8 @@ struct RawResult {
     #[serde(default)]
     model_usage_since_last_result: Option<Map<String, Value>>,
     #[serde(default)]
+    structured_output: Option<Value>,
+    #[serde(default)]
     user_message_uuid: Option<Uuid>,
     #[serde(default)]
     user_message_uuids: Vec<Uuid>,
@@ -397,37 +384,11 @@ impl From<RawResult> for TurnResult {
             usage: serde_json::from_value(raw.usage).unwrap_or_default(),
             total_cost: MicroUsd::from_usd(raw.total_cost_usd),
             turn_cost,
+            structured_output: raw.structured_output,
             prompts,
             session_id: raw.session_id,
         }
     }
-}
-
-fn control_request(fields: &Value) -> Option<ControlRequest> {
-    let request = fields.get("request")?;
-    let subtype = text(request, "subtype")?;
-    let question = match subtype.as_str() {
-        "can_use_tool" => Question::CanUseTool {
-            tool_name: text(request, "tool_name")?,
-        },
-        _ => Question::Other { subtype },
-    };
-    Some(ControlRequest {
-        request_id: text(fields, "request_id")?,
-        question,
-    })
-}
-
-fn control_response(fields: &Value) -> Option<ControlResponse> {
-    let response = fields.get("response")?;
-    let outcome = match response.get("subtype")?.as_str()? {
-        "success" => Ok(response.get("response").cloned().unwrap_or(Value::Null)),
-        _ => Err(text(response, "error").unwrap_or_else(|| "refused".to_owned())),
-    };
-    Some(ControlResponse {
-        request_id: text(response, "request_id")?,
-        outcome,
-    })
 }
 
 #[cfg(test)]
@@ -488,29 +449,6 @@ mod tests {
             panic!("{read:?}")
         };
         assert!(result.ends_process() && result.prompts.is_empty() && result.turn_cost.is_none());
-    }
-
-    #[test]
-    fn questions_and_answers_are_told_apart() {
-        let asked = parse(&json!({"type": "control_request", "request_id": "r1",
-            "request": {"subtype": "can_use_tool", "tool_name": "Bash", "input": {}}}));
-        let question = Question::CanUseTool {
-            tool_name: "Bash".into(),
-        };
-        assert_eq!(
-            asked,
-            CliMessage::ControlRequest(ControlRequest {
-                request_id: "r1".into(),
-                question
-            })
-        );
-        let refused = parse(&json!({"type": "control_response",
-            "response": {"subtype": "error", "request_id": "r2", "error": "no"}}));
-        let response = ControlResponse {
-            request_id: "r2".into(),
-            outcome: Err("no".into()),
-        };
-        assert_eq!(refused, CliMessage::ControlResponse(response));
     }
 
     #[test]

@@ -6,3 +6,4 @@
 pub mod control;
 pub mod lines;
 pub mod message;
+pub mod question;

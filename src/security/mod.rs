@@ -3,3 +3,4 @@
 pub mod environment;
 pub mod keys;
 pub mod workspace;
+pub mod workspace_copy;

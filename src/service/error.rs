@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use crate::agent::TurnRefused;
+use crate::agent::handle::AskError;
 use crate::agent::log::LogError;
-use crate::domain::{TurnError, TurnId};
+use crate::agent::{SteeringError, TurnRefused};
+use crate::domain::{PermissionDecision, TurnError, TurnErrorCode, TurnId};
 use crate::security::workspace::WorkspaceError;
+use crate::security::workspace_copy::CopyError;
 use crate::store::StoreError;
 
 /// Why a use case did not do what was asked.
@@ -26,6 +28,67 @@ pub enum Error {
         /// When trying again makes sense.
         retry_after: Duration,
     },
+    /// As many turns of the session wait as may.
+    #[error("as many turns of the session wait as may")]
+    TurnQueueFull {
+        /// When trying again makes sense.
+        retry_after: Duration,
+    },
+    /// There is no such turn of the session.
+    #[error("there is no such turn")]
+    TurnNotFound,
+    /// There is no such message of the session, or it is no place to fork at.
+    #[error("there is no such message to fork at")]
+    MessageNotFound,
+    /// There is no such question of the session's agent.
+    #[error("there is no such question")]
+    PermissionNotFound,
+    /// The question has its answer, or is over.
+    #[error("the question is answered already: {decision}")]
+    PermissionAnswered {
+        /// The answer.
+        decision: PermissionDecision,
+    },
+    /// The answer is none to this question.
+    #[error("{field}: {reason}")]
+    Answer {
+        /// The part of the answer.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// An attachment cannot be sent.
+    #[error("attachment {index} {reason}")]
+    Attachment {
+        /// Which one, from 0.
+        index: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An option is not for sessions to set.
+    #[error("the option {option} may not be set")]
+    OptionForbidden {
+        /// Which one.
+        option: String,
+    },
+    /// A request of the same idempotency key is being begun.
+    #[error("a request with this key is being begun")]
+    RequestInProgress {
+        /// When trying again makes sense.
+        retry_after: Duration,
+    },
+    /// The idempotency key was used for another request.
+    #[error("this key was used for another request")]
+    KeyReused,
+    /// The CLI does not do that, at least not now.
+    #[error("the CLI refused: {0}")]
+    CliRefused(String),
+    /// The CLI did not answer in time.
+    #[error("the CLI did not answer in time")]
+    CliTimeout,
+    /// The workspace was not copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     /// The credential does not allow it.
     #[error("{reason}")]
     Forbidden {
@@ -82,10 +145,27 @@ impl From<LogError> for Error {
     }
 }
 
+impl From<SteeringError> for Error {
+    fn from(error: SteeringError) -> Self {
+        match error {
+            SteeringError::NoAgent(error) => Self::Agent(error),
+            SteeringError::Ask(AskError::Refused(why)) => Self::CliRefused(why),
+            SteeringError::Ask(AskError::TimedOut) => Self::CliTimeout,
+            SteeringError::Ask(AskError::Gone(gone)) => Self::Agent(TurnError {
+                code: TurnErrorCode::AgentCrashed,
+                message: gone.to_string(),
+            }),
+        }
+    }
+}
+
 impl From<TurnRefused> for Error {
     fn from(refused: TurnRefused) -> Self {
         match refused {
             TurnRefused::Busy => Self::SessionBusy {
+                retry_after: RETRY_SOON,
+            },
+            TurnRefused::QueueFull => Self::TurnQueueFull {
                 retry_after: RETRY_SOON,
             },
             TurnRefused::ShuttingDown => Self::ShuttingDown {

@@ -53,8 +53,12 @@ pub struct HealthReport {
     pub active_sessions: Option<u64>,
     /// How many agent processes live.
     pub live_agents: usize,
-    /// How many turns run.
+    /// How many sessions are in a turn.
     pub busy_agents: usize,
+    /// How many agent processes live that no turn uses.
+    pub idle_agents: usize,
+    /// How many turns wait, for an agent or for a turn before them.
+    pub queued_turns: usize,
     /// What fences agents in.
     pub isolation: &'static str,
     /// Where answers come from.
@@ -127,7 +131,7 @@ impl HealthService {
         if shutting_down {
             problems.push("the server is stopping".to_owned());
         }
-        let (live_agents, busy_agents) = self.agents.counts();
+        let counts = self.agents.counts();
         let (storage_ok, cli_ok) = (active_sessions.is_some(), cli.is_ok());
         HealthReport {
             healthy: storage_ok,
@@ -137,13 +141,15 @@ impl HealthService {
             storage_ok,
             cli_ok,
             active_sessions,
-            live_agents,
-            busy_agents,
+            live_agents: counts.live,
+            busy_agents: counts.busy,
+            idle_agents: counts.live.saturating_sub(counts.busy),
+            queued_turns: counts.waiting_for_agent + counts.waiting_for_session,
             // The kernel jail is not built yet; nothing else may be said until it is.
             isolation: "none",
             model: self.model.into(),
             uptime: self.started.elapsed(),
-            garbage_lines: self.agents.garbage_lines(),
+            garbage_lines: self.agents.metrics().garbage_lines(),
             problems,
         }
     }

@@ -1,25 +1,39 @@
 //! Use cases: what the platform does, without HTTP. Every method takes the caller first and decides itself what of
 //! the tenant's data the caller may see; a foreign id answers like an unknown one.
 
+mod attachments;
 mod error;
+mod forking;
 mod health;
 mod housekeeping;
+mod idempotency;
+mod metrics;
 mod models;
+mod permissions;
 mod sessions;
+mod steering;
 mod turn_stream;
 mod turns;
 
 use std::sync::Arc;
 
+pub use crate::agent::{OnBusy, OnLost};
 pub use crate::security::workspace::WorkspaceError;
+pub use crate::security::workspace_copy::{CopyError, CopyLimits};
 pub use crate::store::StoreError;
+pub use attachments::{NewAttachment, is_supported};
 pub use error::Error;
+pub use forking::{ForkOrder, ForkService};
 pub use health::{HealthReport, HealthService, ModelAccess};
 pub use housekeeping::{Housekeeping, KeepRules, Swept};
+pub use idempotency::Once;
+pub use metrics::{METRICS_TYPE, MetricsService};
 pub use models::{ModelInfo, ModelService};
+pub use permissions::{PermissionAnswer, PermissionService};
 pub use sessions::{NewSession, SessionDetails, SessionQuery, SessionService, SessionState};
+pub use steering::{Rewound, SteeringService};
 pub use turn_stream::{StreamItem, TurnStream};
-pub use turns::{TurnOrder, TurnService};
+pub use turns::{TurnDetails, TurnOrder, TurnService};
 
 /// All use cases, as the layers above hold them.
 #[derive(Debug, Clone)]
@@ -28,8 +42,16 @@ pub struct Services {
     pub sessions: Arc<SessionService>,
     /// Turns.
     pub turns: Arc<TurnService>,
+    /// Forks of sessions.
+    pub forks: Arc<ForkService>,
+    /// Live agents, outside the conversation.
+    pub steering: Arc<SteeringService>,
+    /// What agents ask.
+    pub permissions: Arc<PermissionService>,
     /// Models.
     pub models: Arc<ModelService>,
+    /// What is counted and measured.
+    pub metrics: Arc<MetricsService>,
     /// How the server is.
     pub health: Arc<HealthService>,
 }

@@ -8,16 +8,17 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::error::Error;
-use crate::agent::Agents;
+use crate::agent::{Agents, Folders};
 use crate::domain::{
-    Activity, ClaudeSessionId, Clock, Event, EventBody, EventId, EventKind, EventQuery, Page, Principal,
-    Session, SessionChange, SessionFilter, SessionId, SessionOptions, SessionStatus, Subdir, UserId,
+    Activity, ClaudeSessionId, Clock, Event, EventBody, EventId, EventKind, EventQuery, Page, Plugin,
+    Principal, Session, SessionChange, SessionFilter, SessionId, SessionOptions, SessionStatus, Subdir,
+    UserId,
 };
-use crate::security::workspace::{Workspace, WorkspaceError, Workspaces};
+use crate::security::workspace::Workspaces;
 use crate::store::Store;
 
 /// The events that a conversation's history is made of.
-const HISTORY: [EventKind; 3] = [
+pub(super) const HISTORY: [EventKind; 3] = [
     EventKind::Message,
     EventKind::AssistantMessage,
     EventKind::ToolResult,
@@ -87,6 +88,8 @@ pub struct SessionService {
     workspaces: Arc<Workspaces>,
     clock: Arc<dyn Clock>,
     defaults: SessionOptions,
+    /// The variables that sessions may set for their agents: names, or beginnings that end in `*`.
+    environment: Vec<String>,
     /// How long a session lives after its last use; for ever when absent.
     ttl: Option<Duration>,
 }
@@ -100,6 +103,7 @@ impl SessionService {
         workspaces: Arc<Workspaces>,
         clock: Arc<dyn Clock>,
         defaults: SessionOptions,
+        environment: Vec<String>,
         ttl: Duration,
     ) -> Self {
         let ttl = (!ttl.is_zero()).then_some(ttl);
@@ -109,6 +113,7 @@ impl SessionService {
             workspaces,
             clock,
             defaults,
+            environment,
             ttl,
         }
     }
@@ -120,6 +125,7 @@ impl SessionService {
                 reason: "this credential acts for another user",
             });
         }
+        self.check_environment(&new.options)?;
         let now = self.clock.now();
         let session = Session {
             id: SessionId::generate(&*self.clock),
@@ -128,7 +134,7 @@ impl SessionService {
             subdir: new.subdir,
             title: new.title,
             metadata: new.metadata,
-            options: new.options.or(&self.defaults),
+            options: new.options.or(self.defaults.clone()),
             claude_session_id: ClaudeSessionId::generate(&*self.clock),
             conversation_started: false,
             status: SessionStatus::Active,
@@ -137,9 +143,9 @@ impl SessionService {
             last_active_at: now,
             closed_at: None,
         };
-        let workspace = self.make_workspace(caller, &session).await?;
+        let folders = self.make_folders(caller, &session).await?;
         self.store.insert_session(caller.tenant, &session).await?;
-        self.agents.prewarm(session.clone(), workspace);
+        self.agents.prewarm(session.clone(), folders);
         Ok(self.details(caller, session))
     }
 
@@ -185,7 +191,8 @@ impl SessionService {
         Ok(self.details(caller, session))
     }
 
-    /// Changes an active session's title or metadata.
+    /// Changes an active session: its title, its metadata, its model, its permission mode. A live agent is brought to
+    /// them at once where the CLI takes that, and else replaced before the next turn.
     pub async fn update(
         &self,
         caller: &Principal,
@@ -195,11 +202,11 @@ impl SessionService {
         self.find_usable(caller, id).await?;
         let changed = self.store.update_session(caller.tenant, id, &change).await?;
         let session = changed.ok_or(Error::SessionClosed)?;
-        let event = EventBody::SessionUpdated {
-            title: change.title,
-            metadata: change.metadata,
-        };
-        self.agents.record(caller.tenant, id, event).await?;
+        if change.changes_options() {
+            self.agents.apply_options(&session).await;
+        }
+        let event = EventBody::of_change(&change);
+        self.agents.record(caller.tenant, id, vec![event]).await?;
         Ok(self.details(caller, session))
     }
 
@@ -216,7 +223,7 @@ impl SessionService {
     /// Makes an active session ready for its next prompt: its workspace, if it is gone, and its agent.
     pub async fn resume(&self, caller: &Principal, id: SessionId) -> Result<SessionDetails, Error> {
         let mut session = self.find_usable(caller, id).await?;
-        let workspace = self.make_workspace(caller, &session).await?;
+        let folders = self.make_folders(caller, &session).await?;
         session.last_active_at = session.last_active_at.max(self.clock.now());
         if !self
             .store
@@ -225,7 +232,7 @@ impl SessionService {
         {
             return Err(Error::SessionClosed);
         }
-        self.agents.prewarm(session.clone(), workspace);
+        self.agents.prewarm(session.clone(), folders);
         Ok(self.details(caller, session))
     }
 
@@ -268,17 +275,68 @@ impl SessionService {
         }
     }
 
-    /// The session's workspace, which must exist.
-    pub(super) async fn workspace(&self, caller: &Principal, session: &Session) -> Result<Workspace, Error> {
-        let (workspaces, tenant) = (Arc::clone(&self.workspaces), caller.tenant_name.clone());
-        let (user, subdir) = (session.user.clone(), session.subdir.clone());
-        off_the_worker(move || workspaces.resolve(&tenant, &user, subdir.as_ref())).await
+    /// The session's folders, which must exist.
+    pub(super) async fn folders(&self, caller: &Principal, session: &Session) -> Result<Folders, Error> {
+        self.open_folders(caller, session, false).await
     }
 
-    async fn make_workspace(&self, caller: &Principal, session: &Session) -> Result<Workspace, Error> {
+    /// The session's folders; its workspace, and what it works in besides, are made where they are missing and may be.
+    pub(super) async fn make_folders(&self, caller: &Principal, session: &Session) -> Result<Folders, Error> {
+        self.open_folders(caller, session, true).await
+    }
+
+    async fn open_folders(
+        &self,
+        caller: &Principal,
+        session: &Session,
+        make: bool,
+    ) -> Result<Folders, Error> {
         let (workspaces, tenant) = (Arc::clone(&self.workspaces), caller.tenant_name.clone());
         let (user, subdir) = (session.user.clone(), session.subdir.clone());
-        off_the_worker(move || workspaces.create(&tenant, &user, subdir.as_ref())).await
+        let added = session.options.add_dirs.clone().unwrap_or_default();
+        let plugins = session.options.plugins.clone().unwrap_or_default();
+        off_the_worker(move || {
+            let open = |subdir: Option<&Subdir>| {
+                if make {
+                    workspaces.create(&tenant, &user, subdir)
+                } else {
+                    workspaces.resolve(&tenant, &user, subdir)
+                }
+            };
+            let plugin = |Plugin::Local { path }: &Plugin| workspaces.resolve(&tenant, &user, Some(path));
+            Ok(Folders {
+                workspace: open(subdir.as_ref())?,
+                added: added
+                    .iter()
+                    .map(|path| open(Some(path)))
+                    .collect::<Result<_, _>>()?,
+                plugins: plugins.iter().map(plugin).collect::<Result<_, _>>()?,
+            })
+        })
+        .await
+    }
+
+    /// Whether the variables that a session asks for are for sessions to set.
+    fn check_environment(&self, options: &SessionOptions) -> Result<(), Error> {
+        let allowed = |name: &String| {
+            self.environment
+                .iter()
+                .any(|allowed| match allowed.strip_suffix('*') {
+                    Some(beginning) => name.starts_with(beginning),
+                    None => allowed == name,
+                })
+        };
+        match options
+            .env
+            .iter()
+            .flat_map(|env| env.keys())
+            .find(|name| !allowed(name))
+        {
+            Some(name) => Err(Error::OptionForbidden {
+                option: format!("env.{name}"),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// How many sessions of the platform are active.
@@ -328,7 +386,7 @@ impl SessionService {
             .checked_add_signed(chrono::TimeDelta::from_std(self.ttl?).ok()?)
     }
 
-    fn details(&self, caller: &Principal, session: Session) -> SessionDetails {
+    pub(super) fn details(&self, caller: &Principal, session: Session) -> SessionDetails {
         SessionDetails {
             cwd: self
                 .workspaces
@@ -348,11 +406,11 @@ pub(super) fn border(now: DateTime<Utc>, age: Option<Duration>) -> Option<DateTi
 }
 
 /// Runs file-system work where it may block.
-async fn off_the_worker<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, WorkspaceError> + Send + 'static,
+pub(super) async fn off_the_worker<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => Ok(done?),
+        Ok(done) => done,
         Err(error) => Err(Error::Internal {
             action: "the workspace was not looked at",
             source: Box::new(error),

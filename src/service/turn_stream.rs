@@ -16,7 +16,8 @@ use crate::domain::{Clock, Event, EventBody, EventId, EventKind, EventQuery, Ten
 use crate::store::Store;
 
 /// The events that a client of a turn sees.
-const SHOWN: [EventKind; 11] = [
+const SHOWN: [EventKind; 17] = [
+    EventKind::TurnQueued,
     EventKind::Session,
     EventKind::TurnStarted,
     EventKind::TextDelta,
@@ -24,6 +25,11 @@ const SHOWN: [EventKind; 11] = [
     EventKind::TextRetracted,
     EventKind::ToolUse,
     EventKind::ToolResult,
+    EventKind::PermissionRequest,
+    EventKind::PermissionResolved,
+    EventKind::TaskStarted,
+    EventKind::TaskEnded,
+    EventKind::ConversationReset,
     EventKind::Usage,
     EventKind::Gap,
     EventKind::Done,
@@ -113,7 +119,7 @@ impl Reader {
             self.read().await;
             if self.ready.is_empty() && !self.finished {
                 match ended {
-                    // Its last event was not stored, so it is in no log; the client is told all the same.
+                    // Its last event was not stored, or is no longer kept; the client is told all the same.
                     Some(turn) => self.end_unlogged(&turn),
                     None => self.wait().await,
                 }
@@ -199,12 +205,22 @@ impl Reader {
 
     fn end_unlogged(&mut self, turn: &Turn) {
         self.finished = true;
-        if let Some(error) = turn.outcome.as_ref().and_then(|outcome| outcome.error.clone()) {
-            self.tell(EventBody::Error {
+        let Some(outcome) = turn.outcome.clone() else {
+            return;
+        };
+        self.tell(match outcome.error {
+            Some(error) => EventBody::Error {
                 error: error.message,
                 code: error.code,
-            });
-        }
+            },
+            None => EventBody::Done {
+                text: outcome.text,
+                usage: outcome.usage,
+                cost: outcome.cost,
+                stop_reason: outcome.stop_reason,
+                structured_output: outcome.structured_output,
+            },
+        });
     }
 
     /// Tells something that is true of this reader alone, under the id of what it was told last.

@@ -1,13 +1,19 @@
-//! Turns: a prompt goes in; its answer is waited for, or followed event by event. The turn itself needs neither.
+//! Turns: a prompt goes in; its answer is waited for, followed event by event, or looked up later. The turn itself
+//! needs none of these.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
+use super::attachments::{self, NewAttachment};
 use super::error::Error;
+use super::idempotency::{Idempotency, Once};
 use super::sessions::SessionService;
 use super::turn_stream::TurnStream;
-use crate::agent::{Agents, StartedTurn};
-use crate::domain::{Clock, Principal, SessionId, Turn};
+use crate::agent::feed::Feed;
+use crate::agent::{Agents, NewTurn, OnBusy, OnLost, StartedTurn};
+use crate::domain::{Clock, Page, Principal, Session, SessionId, Turn, TurnId, TurnReceipt, TurnStatus};
 use crate::store::Store;
 
 /// A prompt for a session.
@@ -17,8 +23,25 @@ pub struct TurnOrder {
     pub session: SessionId,
     /// The prompt.
     pub message: String,
+    /// What goes with it.
+    pub attachments: Vec<NewAttachment>,
     /// When the turn is to be interrupted if it has not ended.
     pub timeout: Option<Duration>,
+    /// What is done when the session has a turn already.
+    pub on_busy: OnBusy,
+    /// What is done when the CLI no longer has the conversation.
+    pub on_lost: OnLost,
+    /// So that the same request, sent again, does not run again.
+    pub once: Option<Once>,
+}
+
+/// A turn, and where it is.
+#[derive(Debug, Clone)]
+pub struct TurnDetails {
+    /// The turn.
+    pub turn: Turn,
+    /// Where it is.
+    pub status: TurnStatus,
 }
 
 /// Turns.
@@ -27,9 +50,12 @@ pub struct TurnService {
     store: Arc<dyn Store>,
     agents: Agents,
     sessions: Arc<SessionService>,
+    idempotency: Idempotency,
     clock: Arc<dyn Clock>,
     /// How many stored events are read at once for a reader that fell behind.
     read_batch: u32,
+    /// The longest attachment, in bytes.
+    attachment_max_bytes: u64,
 }
 
 impl TurnService {
@@ -41,13 +67,16 @@ impl TurnService {
         sessions: Arc<SessionService>,
         clock: Arc<dyn Clock>,
         read_batch: u32,
+        attachment_max_bytes: u64,
     ) -> Self {
         Self {
+            idempotency: Idempotency::new(Arc::clone(&store), Arc::clone(&clock)),
             store,
             agents,
             sessions,
             clock,
             read_batch,
+            attachment_max_bytes,
         }
     }
 
@@ -85,12 +114,141 @@ impl TurnService {
         ))
     }
 
+    /// Takes a turn and waits for nothing.
+    pub async fn submit(&self, caller: &Principal, order: TurnOrder) -> Result<TurnDetails, Error> {
+        let started = self.start(caller, order).await?;
+        Ok(self.details(started.turn))
+    }
+
+    /// A turn of a session.
+    pub async fn get(
+        &self,
+        caller: &Principal,
+        session: SessionId,
+        id: TurnId,
+    ) -> Result<TurnDetails, Error> {
+        self.sessions.find(caller, session).await?;
+        let turn = self.store.find_turn(caller.tenant, session, id).await?;
+        turn.map(|turn| self.details(turn)).ok_or(Error::TurnNotFound)
+    }
+
+    /// A page of a session's turns, newest first.
+    pub async fn list(
+        &self,
+        caller: &Principal,
+        session: SessionId,
+        before: Option<TurnId>,
+        limit: u32,
+    ) -> Result<Page<TurnDetails, TurnId>, Error> {
+        self.sessions.find(caller, session).await?;
+        let page = self
+            .store
+            .list_turns(caller.tenant, session, before, limit)
+            .await?;
+        Ok(Page {
+            items: page.items.into_iter().map(|turn| self.details(turn)).collect(),
+            next: page.next,
+        })
+    }
+
+    /// Interrupts a turn that runs or waits. One that has ended stays as it is.
+    pub async fn cancel(
+        &self,
+        caller: &Principal,
+        session: SessionId,
+        id: TurnId,
+    ) -> Result<TurnDetails, Error> {
+        self.get(caller, session, id).await?;
+        self.agents.interrupt(session, Some(id));
+        self.get(caller, session, id).await
+    }
+
+    /// Interrupts the turn that has the session; which it was, if any had.
+    pub async fn interrupt(&self, caller: &Principal, session: SessionId) -> Result<Option<TurnId>, Error> {
+        self.sessions.find_usable(caller, session).await?;
+        Ok(self.agents.interrupt(session, None))
+    }
+
+    fn details(&self, turn: Turn) -> TurnDetails {
+        let status = match &turn.outcome {
+            Some(outcome) => outcome.status,
+            None => self
+                .agents
+                .turn_status(turn.session, turn.id)
+                .unwrap_or(if turn.queued {
+                    TurnStatus::Queued
+                } else {
+                    TurnStatus::Running
+                }),
+        };
+        TurnDetails { turn, status }
+    }
+
     async fn start(&self, caller: &Principal, order: TurnOrder) -> Result<StartedTurn, Error> {
         let session = self.sessions.find_usable(caller, order.session).await?;
-        let workspace = self.sessions.workspace(caller, &session).await?;
-        Ok(self
-            .agents
-            .start_turn(session, workspace, order.message, order.timeout)
-            .await?)
+        let Some(once) = order.once.clone() else {
+            return self.begin(caller, session, order).await;
+        };
+        if let Some(receipt) = self.idempotency.begin(caller.tenant, &once).await? {
+            return self.join(caller, order.session, receipt).await;
+        }
+        let begun = self.begin(caller, session, order).await;
+        if begun.is_err() {
+            self.idempotency.forget(caller.tenant, &once).await;
+        }
+        begun
+    }
+
+    async fn begin(
+        &self,
+        caller: &Principal,
+        session: Session,
+        order: TurnOrder,
+    ) -> Result<StartedTurn, Error> {
+        let folders = self.sessions.folders(caller, &session).await?;
+        let (content, attachments) = attachments::content(
+            &order.message,
+            order.attachments,
+            &folders.workspace,
+            self.attachment_max_bytes,
+        )
+        .await?;
+        let new = NewTurn {
+            session,
+            folders,
+            message: order.message,
+            content,
+            attachments,
+            timeout: order.timeout,
+            on_busy: order.on_busy,
+            on_lost: order.on_lost,
+            request_key: order.once.map(|once| once.key),
+        };
+        Ok(self.agents.start_turn(new).await?)
+    }
+
+    /// The turn that an earlier request with the same key began.
+    async fn join(
+        &self,
+        caller: &Principal,
+        session: SessionId,
+        TurnReceipt { turn, after }: TurnReceipt,
+    ) -> Result<StartedTurn, Error> {
+        let find = || self.store.find_turn(caller.tenant, session, turn);
+        let turn = find().await?.ok_or(Error::TurnNotFound)?;
+        if turn.outcome.is_none()
+            && let Some(running) = self.agents.follow(&turn, after)
+        {
+            return Ok(running);
+        }
+        // It may have ended between the two looks.
+        let turn = find().await?.ok_or(Error::TurnNotFound)?;
+        let ended = turn.outcome.is_some().then(|| Arc::new(turn.clone()));
+        Ok(StartedTurn {
+            turn,
+            feed: Arc::new(Feed::behind(after)),
+            after,
+            ended: watch::Sender::new(ended).subscribe(),
+        })
     }
 }

@@ -52,7 +52,7 @@ impl Default for ApiSection {
             keep_alive: Duration::from_secs(30),
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
-            body_limit_bytes: 2 * 1024 * 1024,
+            body_limit_bytes: 10 * 1024 * 1024,
             drain_timeout: Duration::from_secs(30),
             cors_origins: Vec::new(),
             cors_credentials: false,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::require;
-use crate::domain::{PermissionMode, SessionOptions};
+use crate::domain::{Effort, PermissionMode, SessionOptions, SettingSource};
 
 /// What sessions get that do not say otherwise. Null means: as the CLI does by itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -11,6 +11,10 @@ use crate::domain::{PermissionMode, SessionOptions};
 pub struct DefaultsSection {
     /// The model.
     pub model: Option<String>,
+    /// The model that is asked when the model is overloaded.
+    pub fallback_model: Option<String>,
+    /// How much the model is to think: low, medium, high, xhigh, max.
+    pub effort: Option<Effort>,
     /// Replaces the CLI's system prompt.
     pub system_prompt: Option<String>,
     /// Is added after the system prompt.
@@ -21,6 +25,8 @@ pub struct DefaultsSection {
     pub allowed_tools: Vec<String>,
     /// Tools that are not offered to the model.
     pub disallowed_tools: Vec<String>,
+    /// Whose settings the CLI reads besides: user, project, local.
+    pub setting_sources: Vec<SettingSource>,
     /// The most model requests of one turn.
     pub max_turns: Option<u32>,
     /// The most that the life of one agent process may cost, in USD.
@@ -31,6 +37,8 @@ impl Default for DefaultsSection {
     fn default() -> Self {
         Self {
             model: None,
+            fallback_model: None,
+            effort: None,
             system_prompt: None,
             append_system_prompt: None,
             permission_mode: Some(PermissionMode::AcceptEdits),
@@ -38,6 +46,7 @@ impl Default for DefaultsSection {
                 .map(ToOwned::to_owned)
                 .to_vec(),
             disallowed_tools: Vec::new(),
+            setting_sources: Vec::new(),
             max_turns: None,
             max_budget_usd: None,
         }
@@ -50,13 +59,17 @@ impl DefaultsSection {
     pub fn options(&self) -> SessionOptions {
         SessionOptions {
             model: self.model.clone(),
+            fallback_model: self.fallback_model.clone(),
+            effort: self.effort,
             system_prompt: self.system_prompt.clone(),
             append_system_prompt: self.append_system_prompt.clone(),
             permission_mode: self.permission_mode,
             allowed_tools: Some(self.allowed_tools.clone()),
             disallowed_tools: Some(self.disallowed_tools.clone()),
+            setting_sources: Some(self.setting_sources.clone()),
             max_turns: self.max_turns,
             max_budget_usd: self.max_budget_usd,
+            ..SessionOptions::default()
         }
     }
 

@@ -78,6 +78,8 @@ pub(super) const LISTS: &[&str] = &[
     "api.trusted_proxies",
     "defaults.allowed_tools",
     "defaults.disallowed_tools",
+    "defaults.setting_sources",
+    "agent.session_environment",
     "agent.pass_environment",
 ];
 
@@ -85,6 +87,9 @@ pub(super) const LISTS: &[&str] = &[
 const FILE_ONLY: &[&str] = &[
     "PADDOCK__AGENT__ENVIRONMENT",
     "PADDOCK__AUTH__KEYS",
+    "PADDOCK__MCP_SERVERS",
+    "PADDOCK__PERMISSIONS__RULES",
+    "PADDOCK__PLUGINS",
     "PADDOCK__EVENTS__TENANT_RETENTION",
 ];
 

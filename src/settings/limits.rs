@@ -22,6 +22,16 @@ pub struct LimitsSection {
     pub system_prompt_max_bytes: usize,
     /// The most entries of a list of tools.
     pub tool_list_max: usize,
+    /// The longest option that the CLI defines (sub-agents, MCP servers, a schema, variables), in bytes of JSON.
+    pub option_max_bytes: usize,
+    /// The most attachments of a prompt.
+    pub attachments_max: usize,
+    /// The longest attachment, in bytes.
+    pub attachment_max_bytes: u64,
+    /// The most of a workspace that a fork copies, in bytes.
+    pub workspace_copy_max_bytes: u64,
+    /// The most files, folders and links that a fork copies.
+    pub workspace_copy_max_entries: u64,
     /// The longest time limit that a turn may ask for.
     #[serde(with = "duration")]
     pub turn_timeout_max: Duration,
@@ -40,6 +50,11 @@ impl Default for LimitsSection {
             metadata_filters_max: 5,
             system_prompt_max_bytes: 256 * 1024,
             tool_list_max: 200,
+            option_max_bytes: 256 * 1024,
+            attachments_max: 20,
+            attachment_max_bytes: 5 * 1024 * 1024,
+            workspace_copy_max_bytes: 1024 * 1024 * 1024,
+            workspace_copy_max_entries: 100_000,
             turn_timeout_max: Duration::from_hours(1),
             page_default: 50,
             page_max: 200,
@@ -56,6 +71,7 @@ impl LimitsSection {
             (self.metadata_filters_max, "metadata_filters_max"),
             (self.system_prompt_max_bytes, "system_prompt_max_bytes"),
             (self.tool_list_max, "tool_list_max"),
+            (self.option_max_bytes, "option_max_bytes"),
             (self.page_max as usize, "page_max"),
         ] {
             require(value > 0, problems, &format!("limits.{name}: must be at least 1"));

@@ -425,7 +425,12 @@ mod tests {
         let defaults = serde_json::to_value(Settings::default()).unwrap();
         let written: serde_json::Value = serde_yaml::from_str(&text).unwrap();
         for (section, values) in defaults.as_object().unwrap() {
-            for key in values.as_object().unwrap().keys() {
+            let values = values.as_object().cloned().unwrap_or_default();
+            assert!(
+                written.get(section).is_some(),
+                "config.yaml does not name {section}"
+            );
+            for key in values.keys() {
                 assert!(
                     written[section].get(key).is_some(),
                     "config.yaml does not name {section}.{key}"

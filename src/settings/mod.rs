@@ -10,9 +10,11 @@ mod defaults;
 mod duration;
 mod environment;
 mod events;
+mod extensions;
 mod limits;
 mod load;
 mod model;
+mod permissions;
 mod redacted;
 mod session;
 mod telemetry;
@@ -28,9 +30,11 @@ pub use auth::{AuthSection, KeySettings};
 pub use defaults::DefaultsSection;
 pub use environment::{ALIASES, process_environment};
 pub use events::EventsSection;
+pub use extensions::{McpServers, PluginSettings};
 pub use limits::LimitsSection;
 pub use load::{LoadOptions, SettingsError};
 pub use model::ModelSection;
+pub use permissions::{OnTimeout, PermissionsSection};
 pub use session::{PgTls, SessionSection, StorageKind};
 pub use telemetry::{LogFormat, TelemetrySection};
 pub use user::UserSection;
@@ -51,6 +55,12 @@ pub struct Settings {
     pub defaults: DefaultsSection,
     /// Who may call.
     pub auth: AuthSection,
+    /// MCP servers that every session has.
+    pub mcp_servers: McpServers,
+    /// Plugins that every session has.
+    pub plugins: Vec<PluginSettings>,
+    /// Who answers what agents ask.
+    pub permissions: PermissionsSection,
     /// The agents' processes.
     pub agent: AgentSection,
     /// The event log and its readers.
@@ -71,6 +81,9 @@ impl Settings {
         self.limits.check(&mut problems);
         self.defaults.check(&mut problems);
         self.auth.check(self.api.host, &mut problems);
+        self.mcp_servers.check(&mut problems);
+        self.plugins.iter().for_each(|plugin| plugin.check(&mut problems));
+        self.permissions.check(&mut problems);
         self.agent.check(&mut problems);
         self.events.check(&mut problems);
         self.model.check(&mut problems);

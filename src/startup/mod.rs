@@ -3,6 +3,7 @@
 //! [`Application::build`] makes everything and binds the port; [`Application::run_until_stopped`] serves until it is
 //! told to end. Tests build the same value on port 0.
 
+mod parts;
 pub mod stores;
 
 use std::collections::HashMap;
@@ -14,21 +15,19 @@ use actix_web::dev::{Server, ServerHandle};
 use scripted_model::ScriptedModel;
 use secrecy::ExposeSecret as _;
 
-use crate::agent::actor::ActorLimits;
+use crate::agent::Agents;
 use crate::agent::home::Homes;
-use crate::agent::launch::{LaunchSettings, ModelCredential};
-use crate::agent::{AgentSettings, Agents, FeedLimits};
 use crate::api::page::CursorKey;
-use crate::api::{self, ApiLimits, ApiState, Authenticator, ServerOptions};
+use crate::api::{self, ApiState, Authenticator};
 use crate::domain::{Clock, Principal, Role, SystemClock, Tenant, TenantId, TenantName};
 use crate::lifecycle::{Shutdown, Tasks};
-use crate::security::environment;
 use crate::security::keys::{KeyHash, KeyIdentity, KeyRing};
 use crate::security::workspace::{WorkspaceError, Workspaces};
 use crate::service::{
-    HealthService, Housekeeping, KeepRules, ModelAccess, ModelService, Services, SessionService, TurnService,
+    ForkService, HealthService, Housekeeping, MetricsService, ModelService, PermissionService, Services,
+    SessionService, SteeringService, TurnService,
 };
-use crate::settings::{self, ModelSection, Settings};
+use crate::settings::Settings;
 use crate::store::{Store, StoreError};
 
 /// How long open connections may take to end once nothing new is served.
@@ -155,8 +154,8 @@ impl Application {
         };
 
         let agents = Agents::new(
-            agent_settings(&settings),
-            launch_settings(&settings, scripted_model.as_ref()),
+            parts::agent_settings(&settings),
+            parts::launch_settings(&settings, scripted_model.as_ref()),
             homes,
             Arc::clone(&store),
             Arc::clone(&clock),
@@ -172,22 +171,25 @@ impl Application {
         }
         let reaper = agents.clone();
         tasks.spawn(async move { reaper.reap().await });
+        let watcher = agents.clone();
+        tasks.spawn(async move { watcher.watch_memory().await });
         let housekeeping = Housekeeping::new(
             Arc::clone(&store),
             agents.clone(),
             Arc::clone(&clock),
             shutdown.clone(),
-            keep_rules(&settings),
+            parts::keep_rules(&settings),
         );
         tasks.spawn(housekeeping.run());
 
         let state = ApiState {
             services: services(&settings, &store, &agents, &workspaces, &clock, &shutdown),
             authenticator: authenticator(&settings, &*store, &clock).await?,
-            limits: api_limits(&settings),
+            limits: parts::api_limits(&settings),
             cursors: cursor_key(&*store).await?,
         };
-        let server = api::serve(state, listener, &server_options(&settings)).map_err(StartupError::Http)?;
+        let server =
+            api::serve(state, listener, &parts::server_options(&settings)).map_err(StartupError::Http)?;
         Ok(Self {
             server,
             address,
@@ -299,6 +301,7 @@ fn services(
         Arc::clone(workspaces),
         Arc::clone(clock),
         settings.defaults.options(),
+        settings.agent.session_environment.clone(),
         settings.session.ttl,
     ));
     let turns = TurnService::new(
@@ -307,119 +310,32 @@ fn services(
         Arc::clone(&sessions),
         Arc::clone(clock),
         settings.events.read_batch,
+        settings.limits.attachment_max_bytes,
     );
+    let (store, agents) = (|| Arc::clone(store), || agents.clone());
+    let forks = ForkService::new(
+        store(),
+        agents(),
+        Arc::clone(&sessions),
+        Arc::clone(clock),
+        parts::copy_limits(settings),
+    );
+    let permissions = PermissionService::new(store(), agents(), Arc::clone(&sessions), Arc::clone(clock));
     Services {
         sessions: Arc::clone(&sessions),
         turns: Arc::new(turns),
-        models: Arc::new(ModelService::new(agents.clone())),
+        forks: Arc::new(forks),
+        steering: Arc::new(SteeringService::new(store(), agents(), Arc::clone(&sessions))),
+        permissions: Arc::new(permissions),
+        models: Arc::new(ModelService::new(agents())),
+        metrics: Arc::new(MetricsService::new(agents())),
         health: Arc::new(HealthService::new(
-            Arc::clone(store),
+            store(),
             Arc::clone(&sessions),
-            agents.clone(),
+            agents(),
             shutdown.clone(),
-            model_access(&settings.model),
+            parts::model_access(&settings.model),
         )),
-    }
-}
-
-fn model_access(model: &ModelSection) -> ModelAccess {
-    if model.scripted {
-        ModelAccess::Scripted
-    } else if credential(model).is_some() {
-        ModelAccess::Anthropic
-    } else {
-        ModelAccess::MissingCredential
-    }
-}
-
-fn credential(model: &ModelSection) -> Option<ModelCredential> {
-    let api_key = model.api_key.clone().map(ModelCredential::ApiKey);
-    let auth_token = model.auth_token.clone().map(ModelCredential::AuthToken);
-    let oauth_token = model.oauth_token.clone().map(ModelCredential::OauthToken);
-    api_key.or(auth_token).or(oauth_token)
-}
-
-fn keep_rules(settings: &Settings) -> KeepRules {
-    let (session, events) = (&settings.session, &settings.events);
-    KeepRules {
-        ttl: session.ttl,
-        removal_delay: session.removal_delay,
-        delta_retention: events.delta_retention,
-        retention: events.retention,
-        tenant_retention: events.tenant_retention.clone(),
-        sweep_interval: session.sweep_interval,
-        sweep_batch: session.sweep_batch,
-    }
-}
-
-fn agent_settings(settings: &Settings) -> AgentSettings {
-    let agent = &settings.agent;
-    AgentSettings {
-        max_live: agent.max_live,
-        idle_timeout: agent.idle_timeout,
-        prewarm: agent.prewarm,
-        interrupt_grace: agent.interrupt_grace,
-        actor: ActorLimits {
-            start_timeout: agent.start_timeout,
-            stop_grace: agent.stop_grace,
-            line_limit_bytes: agent.line_limit_bytes,
-            stderr_tail_bytes: agent.stderr_tail_bytes,
-        },
-        feed: FeedLimits {
-            max_bytes: settings.events.feed_max_bytes,
-            delta_segment_bytes: settings.events.delta_segment_bytes,
-        },
-        transcript_buffer_bytes: agent.transcript_buffer_bytes,
-    }
-}
-
-fn launch_settings(settings: &Settings, scripted_model: Option<&ScriptedModel>) -> LaunchSettings {
-    let agent = &settings.agent;
-    let configured = settings.model.base_url.as_ref().map(ToString::to_string);
-    LaunchSettings {
-        cli_path: agent.cli_path.clone(),
-        environment: environment::for_agents(
-            settings::process_environment(),
-            &agent.pass_environment,
-            &agent.environment,
-        ),
-        model_base_url: scripted_model.map(ScriptedModel::base_url).or(configured),
-        credential: match scripted_model {
-            Some(_) => Some(ModelCredential::ApiKey("scripted".to_owned().into())),
-            None => credential(&settings.model),
-        },
-    }
-}
-
-fn api_limits(settings: &Settings) -> ApiLimits {
-    let limits = &settings.limits;
-    ApiLimits {
-        body_limit_bytes: settings.api.body_limit_bytes,
-        body_timeout: settings.api.body_timeout,
-        page_default: limits.page_default,
-        page_max: limits.page_max,
-        message_max_bytes: limits.message_max_bytes,
-        title_max_chars: limits.title_max_chars,
-        metadata_max_bytes: limits.metadata_max_bytes,
-        metadata_filters_max: limits.metadata_filters_max,
-        system_prompt_max_bytes: limits.system_prompt_max_bytes,
-        tool_list_max: limits.tool_list_max,
-        turn_timeout_max: limits.turn_timeout_max,
-        heartbeat: settings.events.heartbeat,
-    }
-}
-
-fn server_options(settings: &Settings) -> ServerOptions {
-    let api = &settings.api;
-    ServerOptions {
-        workers: api.workers,
-        max_connections: api.max_connections,
-        keep_alive: api.keep_alive,
-        head_timeout: api.head_timeout,
-        connection_grace: CONNECTION_GRACE,
-        cors_origins: api.cors_origins.clone(),
-        cors_credentials: api.cors_credentials,
-        trusted_proxies: api.trusted_proxies.iter().map(|network| network.0).collect(),
     }
 }
 
@@ -450,7 +366,7 @@ async fn authenticator(
         .map(|tenant| Principal {
             tenant: tenant.id,
             tenant_name: tenant.name.clone(),
-            role: Role::Owner,
+            role: Role::Admin,
             user: None,
             credential: "none".to_owned(),
         });

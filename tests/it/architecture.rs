@@ -9,11 +9,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("lifecycle", &[]),
     ("telemetry", &[]),
+    ("guardian", &[]),
     ("settings", &["domain"]),
     ("protocol", &["domain"]),
     ("security", &["domain"]),
     ("store", &["domain", "lifecycle"]),
-    ("agent", &["domain", "lifecycle", "protocol", "security", "store"]),
+    (
+        "agent",
+        &["domain", "guardian", "lifecycle", "protocol", "security", "store"],
+    ),
     ("service", &["agent", "domain", "lifecycle", "security", "store"]),
     ("api", &["domain", "service"]),
     (
@@ -22,6 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "agent",
             "api",
             "domain",
+            "guardian",
             "lifecycle",
             "security",
             "service",
@@ -29,7 +34,10 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("cli", &["api", "settings", "startup", "store", "telemetry"]),
+    (
+        "cli",
+        &["api", "guardian", "settings", "startup", "store", "telemetry"],
+    ),
 ];
 
 /// Files longer than this are hard to find one's way in.

@@ -73,7 +73,7 @@ async fn numbers(store: &dyn Store, tenant: TenantId, session: SessionId) -> Vec
         let Some(last) = events.last() else { return numbers };
         query.after = last.id;
         for event in events {
-            let EventBody::Message { text } = event.body else {
+            let EventBody::Message { text, .. } = event.body else {
                 panic!("{event:?}")
             };
             numbers.push(text.split(' ').next().unwrap().parse().unwrap());
@@ -109,6 +109,7 @@ async fn the_writer() {
                             created_at: SystemClock.now(),
                             body: EventBody::Message {
                                 text: format!("{number} {}", "x".repeat(200)),
+                                attachments: Vec::new(),
                             },
                         }
                     })

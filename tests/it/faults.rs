@@ -296,17 +296,6 @@ async fn an_agent_that_ignores_every_word_is_killed_when_its_session_closes() {
 }
 
 #[tokio::test]
-async fn a_permission_that_nobody_can_give_is_denied_at_once() {
-    let app = app();
-    let client = app.client();
-    let id = client.session("alice").await;
-    assert_eq!(
-        client.answer(&id, "permission WebFetch").await,
-        "permission: deny"
-    );
-}
-
-#[tokio::test]
 async fn an_error_result_that_calls_itself_a_success_is_an_error() {
     let app = app();
     let client = app.client();

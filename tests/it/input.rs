@@ -163,7 +163,38 @@ async fn messages_and_time_limits_are_checked() {
             "out_of_range",
         ),
         (json!({"message": "x", "timeout": -1}), "timeout", "wrong_type"),
-        (json!({"message": "x", "on_busy": "queue"}), "on_busy", "unknown"),
+        (
+            json!({"message": "x", "on_busy": "wait"}),
+            "on_busy",
+            "wrong_type",
+        ),
+        (json!({"message": "x", "on_idle": "queue"}), "on_idle", "unknown"),
+        (json!({"message": "x", "on_lost": true}), "on_lost", "wrong_type"),
+        (
+            json!({"message": "x", "attachments": [{}]}),
+            "attachments",
+            "invalid_attachment",
+        ),
+        (
+            json!({"message": "x", "attachments": [{"media_type": "image/png", "data": "?"}]}),
+            "attachments",
+            "invalid_attachment",
+        ),
+        (
+            json!({"message": "x", "attachments": [{"media_type": "video/mp4", "data": "eA=="}]}),
+            "attachments",
+            "invalid_attachment",
+        ),
+        (
+            json!({"message": "x", "attachments": [{"path": "../x"}]}),
+            "attachments",
+            "invalid_attachment",
+        ),
+        (
+            json!({"message": "x", "attachments": vec![json!({"path": "x"}); 21]}),
+            "attachments",
+            "too_many",
+        ),
     ] {
         for path in ["messages", "stream"] {
             let answer = client

@@ -1,15 +1,14 @@
 //! How the server starts and ends: in this process, and as the process that people run.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::Read as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{AppBuilder, Client, PATIENCE, processes_of, until};
+use crate::support::{AppBuilder, PATIENCE, Served, paddock, processes_of, until};
 
 #[tokio::test]
 async fn running_turns_may_end_and_new_ones_are_told_to_go_elsewhere() {
@@ -75,86 +74,6 @@ async fn silence_in_a_stream_is_filled_with_signs_of_life() {
         .filter(|frame| matches!(frame, crate::support::Frame::Comment(_)))
         .count();
     assert!(comments >= 2, "{frames:?}");
-}
-
-/// The server as a process of its own.
-struct Served {
-    child: Child,
-    folder: Arc<tempfile::TempDir>,
-    address: std::net::SocketAddr,
-    welcome: String,
-}
-
-fn paddock(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_paddock"));
-    command
-        .current_dir(folder)
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap())
-        .env("PADDOCK__API__PORT", "0")
-        .env("PADDOCK__AGENT__CLI_PATH", env!("CARGO_BIN_EXE_fake-claude"))
-        .env("PADDOCK__MODEL__SCRIPTED", "true")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
-
-impl Served {
-    fn start(folder: impl Into<Arc<tempfile::TempDir>>) -> Self {
-        let folder = folder.into();
-        let mut command = paddock(folder.path());
-        command.arg("serve");
-        Self::of(command, folder)
-    }
-
-    fn of(mut command: Command, folder: impl Into<Arc<tempfile::TempDir>>) -> Self {
-        let folder = folder.into();
-        let mut child = command.spawn().unwrap();
-        let mut stderr = child.stderr.take().unwrap();
-        // Read on, so that a full pipe never holds the server back.
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::stderr()));
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut welcome = String::new();
-        let address = loop {
-            let line = lines.next().expect("the server says where it listens").unwrap();
-            welcome.push_str(&line);
-            welcome.push('\n');
-            if let Some((_, rest)) = line.split_once("listens on http://") {
-                let address = rest.split_whitespace().next().unwrap().parse().unwrap();
-                for line in lines.by_ref().take(2) {
-                    welcome.push_str(&line.unwrap());
-                    welcome.push('\n');
-                }
-                break address;
-            }
-        };
-        Self {
-            child,
-            folder,
-            address,
-            welcome,
-        }
-    }
-
-    fn client(&self) -> Client {
-        Client::new(self.address, None)
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Its exit code, once it has ended, and how long that took.
-    fn ended(mut self) -> (Option<i32>, Duration, Arc<tempfile::TempDir>) {
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return (status.code(), started.elapsed(), Arc::clone(&self.folder));
-            }
-            assert!(started.elapsed() < PATIENCE, "the server does not end");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
 }
 
 #[tokio::test]
@@ -267,14 +186,6 @@ async fn a_turn_that_the_server_did_not_survive_is_unknown_and_not_run_again() {
     assert_eq!(last, [(1,), (1,), (1,)], "each turn ends once");
     served.signal(Signal::INT);
     served.ended();
-}
-
-impl Drop for Served {
-    /// A test that failed leaves no server behind either. One that has ended takes no more signals.
-    fn drop(&mut self) {
-        let _has_ended = self.child.kill();
-        let _reaped = self.child.wait();
-    }
 }
 
 fn refused(change: impl FnOnce(&mut Command)) -> String {
@@ -398,7 +309,7 @@ async fn a_full_disk_refuses_new_turns_by_name_and_is_forgotten_when_there_is_ro
     client.answer(&id, "before").await;
     let filler = format!(
         "/proc/{}/root{}/small/filler",
-        served.child.id(),
+        served.pid(),
         served.folder.path().display()
     );
     std::fs::write(&filler, vec![0; 4 * 1024 * 1024]).expect_err("the disk is full");

@@ -10,15 +10,22 @@
     reason = "test code may panic, reads its own environment and starts processes"
 )]
 
+mod agents;
 mod architecture;
+mod attachments;
 mod auth;
 mod crash;
 mod expiry;
 mod faults;
+mod forks;
 mod input;
 mod lifecycle;
 mod openapi;
+mod options;
+mod permissions;
+mod queues;
 mod sessions;
+mod steering;
 mod stores;
 mod support;
 mod transcripts;

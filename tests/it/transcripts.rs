@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::AppBuilder;
 
-async fn database(folder: &Path) -> sqlx::SqlitePool {
+pub(crate) async fn database(folder: &Path) -> sqlx::SqlitePool {
     let url = format!("sqlite://{}", folder.join("paddock.db").display());
     sqlx::SqlitePool::connect(&url).await.unwrap()
 }

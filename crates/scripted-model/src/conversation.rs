@@ -70,8 +70,10 @@ impl Conversation {
 
 /// Whether a text is the user's own: not what the CLI puts beside it.
 fn is_prompt(text: &str) -> bool {
-    const OF_THE_CLI: [&str; 3] = [
+    const OF_THE_CLI: [&str; 5] = [
         "<system-reminder>",
+        "Tool loaded.",
+        "[Image: source: ",
         "[Request interrupted",
         "Your response above was cut off mid-stream",
     ];

@@ -74,7 +74,7 @@ impl MessageView {
     /// The message that an event is, if it is one.
     fn of(event: Event) -> Option<Self> {
         let (role, content, model, parent_tool_use_id) = match event.body {
-            EventBody::Message { text } => (
+            EventBody::Message { text, .. } => (
                 MessageRole::User,
                 vec![json!({"type": "text", "text": text})],
                 None,

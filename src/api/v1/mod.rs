@@ -1,17 +1,36 @@
 //! The handlers of `/api/v1`, one file a resource.
 
 pub mod chat;
+pub mod forks;
 pub mod messages;
 pub mod models;
+pub mod options;
+pub mod permissions;
 mod rules;
 pub mod sessions;
+pub mod steering;
+pub mod turns;
 
-use crate::domain::SessionId;
+use crate::domain::{SessionId, TurnId};
 
-use super::problem::{Problem, ProblemCode};
+use super::problem::{FieldError, Problem, ProblemCode};
 
 /// The session of a path. What is no session's id is as unknown as one that nobody has.
 fn session_id(text: &str) -> Result<SessionId, Problem> {
     text.parse()
         .map_err(|_not_an_id| Problem::new(ProblemCode::SessionNotFound))
+}
+
+/// The turn of a path.
+fn turn_id(text: &str) -> Result<TurnId, Problem> {
+    text.parse()
+        .map_err(|_not_an_id| Problem::new(ProblemCode::TurnNotFound))
+}
+
+/// A value that was checked before, parsed.
+fn checked<T: std::str::FromStr<Err: std::fmt::Display>>(field: &str, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|error: T::Err| {
+        let error = FieldError::new(field, "invalid_name", error.to_string());
+        Problem::fields(ProblemCode::ValidationFailed, vec![error])
+    })
 }

@@ -7,8 +7,9 @@ use serde::{Deserialize as _, Deserializer};
 use serde_json::{Map, Value};
 use validator::ValidationError;
 
+use super::options::PluginRequest;
 use crate::api::ApiLimits;
-use crate::domain::{Subdir, UserId};
+use crate::domain::{PermissionRule, Subdir, UserId};
 
 /// A rule that a value breaks.
 pub(super) fn rule(code: &'static str, words: impl Into<Cow<'static, str>>) -> ValidationError {
@@ -133,6 +134,147 @@ pub(super) fn are_tools(tools: &[String], limits: &ApiLimits) -> Result<(), Vali
         return Err(rule("invalid_name", words));
     }
     Ok(())
+}
+
+fn is_long(what: &impl serde::Serialize, limits: &ApiLimits) -> Result<(), ValidationError> {
+    let bytes = serde_json::to_vec(what).map_or(usize::MAX, |json| json.len());
+    if bytes > limits.option_max_bytes {
+        return Err(rule(
+            "too_long",
+            format!("must have at most {} bytes of JSON", limits.option_max_bytes),
+        ));
+    }
+    Ok(())
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    (1..=64).contains(&name.len()) && name.chars().all(allowed)
+}
+
+/// Things by name that the CLI defines: objects, each of which `is_one`.
+fn are_named(
+    things: &Map<String, Value>,
+    limits: &ApiLimits,
+    is_one: impl Fn(&Map<String, Value>) -> bool,
+    words: &'static str,
+) -> Result<(), ValidationError> {
+    is_long(things, limits)?;
+    if things.len() > limits.tool_list_max {
+        return Err(rule(
+            "too_many",
+            format!("must have at most {} entries", limits.tool_list_max),
+        ));
+    }
+    if !things.keys().all(|name| is_name(name)) {
+        return Err(rule("invalid_name", "names must be 1 to 64 of `A-Z a-z 0-9 _ -`"));
+    }
+    if !things
+        .values()
+        .all(|thing| thing.as_object().is_some_and(&is_one))
+    {
+        return Err(rule("invalid_entry", words));
+    }
+    Ok(())
+}
+
+fn is_text(thing: &Map<String, Value>, name: &str) -> bool {
+    thing
+        .get(name)
+        .and_then(Value::as_str)
+        .is_some_and(|text| !text.trim().is_empty())
+}
+
+pub(super) fn are_agents(agents: &Map<String, Value>, limits: &ApiLimits) -> Result<(), ValidationError> {
+    let is_agent = |agent: &Map<String, Value>| is_text(agent, "description") && is_text(agent, "prompt");
+    are_named(
+        agents,
+        limits,
+        is_agent,
+        "entries must have the texts `description` and `prompt`",
+    )
+}
+
+pub(super) fn are_mcp_servers(
+    servers: &Map<String, Value>,
+    limits: &ApiLimits,
+) -> Result<(), ValidationError> {
+    let is_server = |server: &Map<String, Value>| match server.get("type").and_then(Value::as_str) {
+        None | Some("stdio") => server.get("type").is_none_or(Value::is_string) && is_text(server, "command"),
+        Some("http" | "sse") => is_text(server, "url"),
+        Some(_) => false,
+    };
+    let words = "entries must have a `command`, or a `type` of `http` or `sse` and a `url`";
+    are_named(servers, limits, is_server, words)
+}
+
+pub(super) fn are_plugins(plugins: &[PluginRequest], limits: &ApiLimits) -> Result<(), ValidationError> {
+    let paths: Vec<_> = plugins.iter().map(|plugin| plugin.path.clone()).collect();
+    are_dirs(&paths, limits)
+}
+
+pub(super) fn are_dirs(dirs: &[String], limits: &ApiLimits) -> Result<(), ValidationError> {
+    if dirs.len() > limits.tool_list_max {
+        return Err(rule(
+            "too_many",
+            format!("must have at most {} entries", limits.tool_list_max),
+        ));
+    }
+    dirs.iter().try_for_each(|dir| is_subdir(dir))
+}
+
+pub(super) fn are_rules(rules: &[PermissionRule], limits: &ApiLimits) -> Result<(), ValidationError> {
+    if rules.len() > limits.tool_list_max {
+        return Err(rule(
+            "too_many",
+            format!("must have at most {} entries", limits.tool_list_max),
+        ));
+    }
+    if !rules.iter().all(PermissionRule::is_valid) {
+        let words = "each `tool` must be like `WebFetch`, `*` or `Bash(git:*)`, of at most 512 bytes";
+        return Err(rule("invalid_name", words));
+    }
+    Ok(())
+}
+
+pub(super) fn is_schema(schema: &Value, limits: &ApiLimits) -> Result<(), ValidationError> {
+    is_long(schema, limits)?;
+    if schema.get("type").and_then(Value::as_str) != Some("object") {
+        return Err(rule(
+            "invalid_schema",
+            "must be a JSON schema of `\"type\": \"object\"`",
+        ));
+    }
+    jsonschema::validator_for(schema)
+        .map(|_| ())
+        .map_err(|error| rule("invalid_schema", format!("is no JSON schema: {error}")))
+}
+
+pub(super) fn are_variables(
+    variables: &BTreeMap<String, String>,
+    limits: &ApiLimits,
+) -> Result<(), ValidationError> {
+    is_long(variables, limits)?;
+    let is_variable = |name: &String| {
+        name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    if !variables.keys().all(is_variable) {
+        return Err(rule("invalid_name", "names must be of letters, digits and `_`"));
+    }
+    if variables.values().any(|value| value.contains('\0')) {
+        return Err(rule("control_character", "must not hold NUL"));
+    }
+    Ok(())
+}
+
+/// Something that a person answers an agent with.
+pub(super) fn is_answer(answer: &Map<String, Value>, limits: &ApiLimits) -> Result<(), ValidationError> {
+    is_long(answer, limits)
+}
+
+pub(super) fn is_prompt_answer(message: &str, limits: &ApiLimits) -> Result<(), ValidationError> {
+    is_system_prompt(message, limits)
 }
 
 pub(super) fn is_budget(usd: f64) -> Result<(), ValidationError> {

@@ -10,11 +10,12 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use validator::Validate;
 
+use super::options::SessionOptionsRequest;
 use super::rules::{
-    are_tools, is_budget, is_metadata, is_metadata_query, is_search, is_subdir, is_system_prompt, is_title,
-    is_user_id, is_word, page_limit, present, within_page_limit,
+    is_metadata, is_metadata_query, is_search, is_subdir, is_title, is_user_id, is_word, page_limit, present,
+    within_page_limit,
 };
-use super::session_id;
+use super::{checked, session_id};
 use crate::api::ApiLimits;
 use crate::api::auth::{AsMember, AsReader, Caller};
 use crate::api::input::{CheckRequest, ValidJson, ValidQuery, broken_rules};
@@ -66,60 +67,6 @@ impl CheckRequest for CreateSessionRequest {
     }
 }
 
-/// How a session's agents are run.
-#[derive(Debug, Deserialize, Validate, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[validate(context = ApiLimits)]
-#[schema(as = SessionOptionsRequest)]
-pub struct SessionOptionsRequest {
-    /// The model, by the name that `GET /api/v1/models` tells, or any that the CLI takes.
-    #[validate(custom(function = "is_word"))]
-    #[schema(nullable = false, example = "opus")]
-    model: Option<String>,
-    /// Replaces the CLI's system prompt.
-    #[validate(custom(function = "is_system_prompt", use_context))]
-    #[schema(nullable = false)]
-    system_prompt: Option<String>,
-    /// Is added after the system prompt.
-    #[validate(custom(function = "is_system_prompt", use_context))]
-    #[schema(nullable = false)]
-    append_system_prompt: Option<String>,
-    /// What tools may do without asking.
-    #[schema(nullable = false)]
-    permission_mode: Option<PermissionMode>,
-    /// Tools, or tool patterns, that need no permission.
-    #[validate(custom(function = "are_tools", use_context))]
-    #[schema(nullable = false, example = json!(["Read", "Bash(git:*)"]))]
-    allowed_tools: Option<Vec<String>>,
-    /// Tools that are not offered to the model.
-    #[validate(custom(function = "are_tools", use_context))]
-    #[schema(nullable = false)]
-    disallowed_tools: Option<Vec<String>>,
-    /// The most model requests of one turn.
-    #[validate(range(min = 1, max = 1000, message = "must be between 1 and 1000"))]
-    #[schema(nullable = false, minimum = 1, maximum = 1000)]
-    max_turns: Option<u32>,
-    /// The most that the life of one agent process may cost, in USD, by the CLI's own count.
-    #[validate(custom(function = "is_budget"))]
-    #[schema(nullable = false, example = 1.5)]
-    max_budget_usd: Option<f64>,
-}
-
-impl From<SessionOptionsRequest> for SessionOptions {
-    fn from(asked: SessionOptionsRequest) -> Self {
-        Self {
-            model: asked.model,
-            system_prompt: asked.system_prompt,
-            append_system_prompt: asked.append_system_prompt,
-            permission_mode: asked.permission_mode,
-            allowed_tools: asked.allowed_tools,
-            disallowed_tools: asked.disallowed_tools,
-            max_turns: asked.max_turns,
-            max_budget_usd: asked.max_budget_usd,
-        }
-    }
-}
-
 /// What to change in a session. What is absent stays as it is.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -135,6 +82,15 @@ pub struct UpdateSessionRequest {
     #[validate(custom(function = "is_metadata", use_context))]
     #[schema(value_type = Object, nullable = false)]
     metadata: Option<Map<String, Value>>,
+    /// The model; null leaves it to the CLI.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(custom(function = "is_word"))]
+    #[schema(value_type = Option<String>, required = false)]
+    #[expect(clippy::option_option, reason = "absent, null and a value are three things")]
+    model: Option<Option<String>>,
+    /// What tools may do without asking.
+    #[schema(nullable = false)]
+    permission_mode: Option<PermissionMode>,
 }
 
 impl CheckRequest for UpdateSessionRequest {}
@@ -223,7 +179,7 @@ pub struct SessionView {
     /// What its client attached.
     #[schema(value_type = Object)]
     metadata: Map<String, Value>,
-    /// How its agents are run.
+    /// How its agents are run. Values of variables, and what MCP servers are told in secret, are not shown.
     options: SessionOptions,
     /// The CLI's own id of the conversation.
     claude_session_id: String,
@@ -270,6 +226,13 @@ impl From<SessionState> for SessionStatusView {
     }
 }
 
+impl SessionView {
+    /// Its path.
+    pub(super) fn path(&self) -> String {
+        format!("/api/v1/sessions/{}", self.session_id)
+    }
+}
+
 impl From<SessionDetails> for SessionView {
     fn from(details: SessionDetails) -> Self {
         let session = details.session;
@@ -280,7 +243,7 @@ impl From<SessionDetails> for SessionView {
             cwd: details.cwd.to_string_lossy().into_owned(),
             title: session.title,
             metadata: session.metadata,
-            options: session.options,
+            options: session.options.shown(),
             claude_session_id: session.claude_session_id.to_string(),
             status: details.state.into(),
             message_count: session.message_count,
@@ -328,18 +291,9 @@ pub(in crate::api) async fn create_session(
         options: asked.options.map(SessionOptions::from).unwrap_or_default(),
     };
     let view = SessionView::from(services.sessions.create(&caller, new).await?);
-    let location = format!("/api/v1/sessions/{}", view.session_id);
     Ok(HttpResponse::Created()
-        .insert_header((header::LOCATION, location))
+        .insert_header((header::LOCATION, view.path()))
         .json(view))
-}
-
-/// A value that was checked before, parsed.
-fn checked<T: std::str::FromStr<Err: std::fmt::Display>>(field: &str, text: &str) -> Result<T, Problem> {
-    text.parse().map_err(|error: T::Err| {
-        let error = FieldError::new(field, "invalid_name", error.to_string());
-        Problem::fields(ProblemCode::ValidationFailed, vec![error])
-    })
 }
 
 /// List sessions
@@ -421,7 +375,8 @@ pub(in crate::api) async fn get_session(
 
 /// Change a session
 ///
-/// Its title and its metadata. What the body does not name stays as it is.
+/// Its title, its metadata, its model, its permission mode. What the body does not name stays as it is. A live agent is
+/// brought to a new model or mode at once, also in the middle of a turn, where the CLI takes that; else with the next turn.
 ///
 /// **Permissions**: `member`.
 #[utoipa::path(
@@ -438,12 +393,19 @@ pub(in crate::api) async fn update_session(
     body: ValidJson<UpdateSessionRequest>,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let UpdateSessionRequest { title, metadata } = body.0;
-    if title.is_none() && metadata.is_none() {
-        let error = FieldError::new("", "empty", "must name a field to change: title, metadata");
+    let asked = body.0;
+    let change = SessionChange {
+        title: asked.title,
+        metadata: asked.metadata,
+        model: asked.model,
+        permission_mode: asked.permission_mode,
+        ..SessionChange::default()
+    };
+    if change == SessionChange::default() {
+        let words = "must name a field to change: title, metadata, model, permission_mode";
+        let error = FieldError::new("", "empty", words);
         return Err(Problem::fields(ProblemCode::ValidationFailed, vec![error]));
     }
-    let change = SessionChange { title, metadata };
     let details = services
         .sessions
         .update(&caller, session_id(&path)?, change)

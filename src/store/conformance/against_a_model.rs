@@ -149,6 +149,7 @@ async fn take(step: &Step, world: &mut World, stores: [&dyn Store; 2]) -> Vec<St
             let change = SessionChange {
                 title: Some(title.clone()),
                 metadata: None,
+                ..SessionChange::default()
             };
             both!(store => store.update_session(tenant, id, &change));
         }
@@ -241,17 +242,28 @@ async fn take(step: &Step, world: &mut World, stores: [&dyn Store; 2]) -> Vec<St
             world.next_id[at] = world.next_id[at].max(first + length);
         }
         Step::Begin { session } => {
-            let Some((at, _)) = picked(world, *session) else {
+            let Some((at, id)) = picked(world, *session) else {
                 return answers;
             };
+            // Every third turn is queued first, and begun, or ended, by a later step.
+            let waiting = world
+                .turns
+                .iter()
+                .position(|turn| turn.session == id && turn.queued);
+            let waiting = waiting.map(|at| world.turns.remove(at));
             let turn = Turn {
                 started_at: world.now,
-                ..turn_of(&world.sessions[at])
+                queued: waiting.is_none() && world.turns.len() % 3 == 2,
+                ..waiting.unwrap_or_else(|| turn_of(&world.sessions[at]))
             };
             let epoch = world.epochs[at].unwrap_or(Epoch::ZERO);
             let events = [event(epoch, world.next_id[at], said("begin"))];
             world.next_id[at] += 1;
-            both!(store => store.begin_turn(tenant, epoch, &turn, &events));
+            if turn.queued {
+                both!(store => store.queue_turn(tenant, epoch, &turn, &events));
+            } else {
+                both!(store => store.begin_turn(tenant, epoch, &turn, &events));
+            }
             world.turns.push(turn);
         }
         Step::Finish { session } => {

@@ -1,4 +1,4 @@
-//! What every store does with turns and the log of events.
+//! What every store does with the log of events.
 
 use super::*;
 
@@ -47,6 +47,7 @@ pub(in crate::store::conformance) async fn events_read_back_in_order_after_a_cur
     assert_eq!(messages.len(), 299, "the odd ones of 602 to 1200");
 }
 
+#[expect(clippy::too_many_lines, reason = "one entry for each kind of event")]
 pub(in crate::store::conformance) async fn every_kind_of_event_reads_back(fixture: Fixture) {
     let (session, epoch) = fixture.owned_session().await;
     let bodies = [
@@ -81,15 +82,58 @@ pub(in crate::store::conformance) async fn every_kind_of_event_reads_back(fixtur
             usage: Usage::default(),
             cost: MicroUsd::new(3),
         },
-        EventBody::SessionUpdated {
+        EventBody::of_change(&SessionChange {
             title: Some(None),
-            metadata: None,
+            permission_mode: Some(PermissionMode::Plan),
+            ..SessionChange::default()
+        }),
+        EventBody::TurnQueued {
+            waits_for: WaitsFor::Agent,
+            position: 3,
+        },
+        EventBody::PermissionRequest {
+            permission_id: PermissionId::generate(&SystemClock),
+            kind: PermissionKind::Question,
+            tool_name: "Bash".into(),
+            tool_input: json!({"command": "ls"}),
+            tool_use_id: None,
+            description: Some("d".into()),
+            remembered_as: Some("Bash(ls:*)".into()),
+            expires_at: now(),
+        },
+        EventBody::PermissionResolved {
+            permission_id: PermissionId::generate(&SystemClock),
+            tool_name: "Bash".into(),
+            tool_use_id: Some("t".into()),
+            decision: PermissionDecision::Withdrawn,
+            by: "rule".into(),
+            message: None,
+            remember: true,
+        },
+        EventBody::TaskStarted {
+            task_id: "b1".into(),
+            description: None,
+            tool_use_id: Some("t".into()),
+        },
+        EventBody::TaskEnded {
+            task_id: "b1".into(),
+            status: Some("completed".into()),
+            summary: None,
+        },
+        EventBody::TaskStopped { task_id: "b1".into() },
+        EventBody::FilesRewound {
+            before_turn: TurnId::generate(&SystemClock),
+            files: vec!["a".into()],
+        },
+        EventBody::ConversationReset {
+            claude_session_id: session.claude_session_id,
         },
         EventBody::Done {
             text: "d".into(),
             usage: Usage::default(),
             cost: MicroUsd::new(9_999_999),
             stop_reason: None,
+            structured_output: Some(json!({"n": 1})),
         },
         EventBody::Error {
             error: "e".into(),
@@ -196,137 +240,6 @@ pub(in crate::store::conformance) async fn epochs_end_by_name(fixture: Fixture) 
             .await
             .unwrap(),
         None
-    );
-}
-
-pub(in crate::store::conformance) async fn a_turn_begins_and_ends_with_its_events(fixture: Fixture) {
-    let (session, epoch) = fixture.owned_session().await;
-    let (store, tenant) = (&*fixture.store, fixture.tenant);
-    let turn = turn_of(&session);
-    store
-        .begin_turn(tenant, epoch, &turn, &[event(epoch, 1, said("hello"))])
-        .await
-        .unwrap();
-    assert_eq!(
-        store.unfinished_turns(tenant, session.id).await.unwrap(),
-        std::slice::from_ref(&turn)
-    );
-    assert_eq!(
-        store.sessions_with_unfinished_turns(9).await.unwrap(),
-        [(tenant, session.id)]
-    );
-    let running = fixture.find(session.id).await;
-    assert_eq!(
-        (running.message_count, running.last_active_at),
-        (1, turn.started_at)
-    );
-
-    let mut end = end_of(&turn);
-    end.claude_session_id = Some(ClaudeSessionId::generate(&SystemClock));
-    store
-        .finish_turn(tenant, epoch, &end, &[event(epoch, 2, EventBody::TurnStarted {})])
-        .await
-        .unwrap();
-    let stored = store
-        .find_turn(tenant, session.id, turn.id)
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        stored,
-        Turn {
-            outcome: Some(end.outcome.clone()),
-            ..turn
-        }
-    );
-    let ended = fixture.find(session.id).await;
-    assert_eq!(ended.last_active_at, end.outcome.ended_at);
-    assert_eq!(
-        (Some(ended.claude_session_id), ended.conversation_started),
-        (end.claude_session_id, true)
-    );
-    assert_eq!(store.unfinished_turns(tenant, session.id).await.unwrap(), []);
-    assert_eq!(store.sessions_with_unfinished_turns(9).await.unwrap(), []);
-    assert_eq!(fixture.all_events(session.id).await.len(), 2);
-}
-
-pub(in crate::store::conformance) async fn a_conversation_that_began_stays_begun(fixture: Fixture) {
-    let (session, epoch) = fixture.owned_session().await;
-    for (sequence, began) in [(1, true), (2, false)] {
-        let turn = turn_of(&session);
-        fixture
-            .store
-            .begin_turn(fixture.tenant, epoch, &turn, &[event(epoch, sequence, said("a"))])
-            .await
-            .unwrap();
-        let end = TurnEnd {
-            conversation_started: began,
-            ..end_of(&turn)
-        };
-        fixture
-            .store
-            .finish_turn(fixture.tenant, epoch, &end, &[])
-            .await
-            .unwrap();
-    }
-    let ended = fixture.find(session.id).await;
-    assert!(ended.conversation_started);
-    assert_eq!(
-        ended.claude_session_id, session.claude_session_id,
-        "nothing told is nothing changed"
-    );
-}
-
-pub(in crate::store::conformance) async fn a_session_runs_one_turn_at_a_time(fixture: Fixture) {
-    let (session, epoch) = fixture.owned_session().await;
-    let begin = |turn: Turn, sequence| {
-        let fixture = &fixture;
-        async move {
-            fixture
-                .store
-                .begin_turn(fixture.tenant, epoch, &turn, &[event(epoch, sequence, said("a"))])
-                .await
-        }
-    };
-    begin(turn_of(&session), 1).await.unwrap();
-    let second = begin(turn_of(&session), 2).await;
-    assert!(
-        matches!(second, Err(StoreError::TurnUnfinished { .. })),
-        "{second:?}"
-    );
-    assert_eq!(fixture.find(session.id).await.message_count, 1);
-    assert_eq!(fixture.all_events(session.id).await.len(), 1);
-}
-
-pub(in crate::store::conformance) async fn a_turn_that_has_an_outcome_keeps_it(fixture: Fixture) {
-    let (session, epoch) = fixture.owned_session().await;
-    let turn = turn_of(&session);
-    fixture
-        .store
-        .begin_turn(fixture.tenant, epoch, &turn, &[event(epoch, 1, said("a"))])
-        .await
-        .unwrap();
-    let first = end_of(&turn);
-    let mut second = end_of(&turn);
-    second.outcome.text = "another".into();
-    for (sequence, end) in [(2, &first), (3, &second)] {
-        fixture
-            .store
-            .finish_turn(fixture.tenant, epoch, end, &[event(epoch, sequence, said("z"))])
-            .await
-            .unwrap();
-    }
-    let stored = fixture
-        .store
-        .find_turn(fixture.tenant, session.id, turn.id)
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(stored.outcome, Some(first.outcome));
-    assert_eq!(
-        fixture.all_events(session.id).await.len(),
-        2,
-        "one last event, not two"
     );
 }
 
@@ -490,53 +403,4 @@ pub(in crate::store::conformance) async fn the_last_id_is_told(fixture: Fixture)
         .unwrap();
     assert_eq!(last(fixture.tenant).await, Some(events[1].id));
     assert_eq!(last(tenant(&*fixture.store, "other").await).await, None);
-}
-
-pub(in crate::store::conformance) async fn turns_are_listed_newest_first(fixture: Fixture) {
-    let (session, epoch) = fixture.owned_session().await;
-    let mut turns = Vec::new();
-    for sequence in 1..=5 {
-        let before = now();
-        while now() == before {
-            std::hint::spin_loop();
-        }
-        let turn = turn_of(&session);
-        let began = [event(epoch, sequence * 2, said("a"))];
-        fixture
-            .store
-            .begin_turn(fixture.tenant, epoch, &turn, &began)
-            .await
-            .unwrap();
-        fixture
-            .store
-            .finish_turn(fixture.tenant, epoch, &end_of(&turn), &[])
-            .await
-            .unwrap();
-        turns.push(turn.id);
-    }
-    turns.reverse();
-    let first = fixture
-        .store
-        .list_turns(fixture.tenant, session.id, None, 3)
-        .await
-        .unwrap();
-    let rest = fixture
-        .store
-        .list_turns(fixture.tenant, session.id, first.next, 3)
-        .await
-        .unwrap();
-    let seen: Vec<_> = first
-        .items
-        .iter()
-        .chain(&rest.items)
-        .map(|turn| turn.id)
-        .collect();
-    assert_eq!((seen, rest.next), (turns, None));
-    let other = tenant(&*fixture.store, "other").await;
-    let foreign = fixture
-        .store
-        .list_turns(other, session.id, None, 3)
-        .await
-        .unwrap();
-    assert_eq!(foreign.items, []);
 }

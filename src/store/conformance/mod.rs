@@ -14,8 +14,9 @@ use super::sqlite::{SqliteOptions, SqliteStore};
 use super::{Store, StoreError, TurnEnd};
 use crate::domain::{
     Activity, ClaudeSessionId, Clock as _, Epoch, Event, EventBody, EventId, EventKind, EventQuery, MicroUsd,
-    PermissionMode, Session, SessionChange, SessionFilter, SessionId, SessionOptions, SessionStatus,
-    SystemClock, Tenant, TenantId, ToolCall, Turn, TurnId, TurnOutcome, TurnStatus, Usage, UsageRecord,
+    PermissionDecision, PermissionId, PermissionKind, PermissionMode, Session, SessionChange, SessionFilter,
+    SessionId, SessionOptions, SessionStatus, SystemClock, Tenant, TenantId, ToolCall, Turn, TurnId,
+    TurnOutcome, TurnStatus, Usage, UsageRecord, WaitsFor,
 };
 
 /// A store and what has to live as long as it.
@@ -183,6 +184,7 @@ fn event(epoch: Epoch, sequence: u32, body: EventBody) -> Event {
 fn said(text: &str) -> EventBody {
     EventBody::Message {
         text: text.to_owned(),
+        attachments: Vec::new(),
     }
 }
 
@@ -192,6 +194,7 @@ fn turn_of(session: &Session) -> Turn {
         session: session.id,
         message: "hello".to_owned(),
         started_at: now(),
+        queued: false,
         outcome: None,
     }
 }
@@ -217,6 +220,7 @@ fn end_of(turn: &Turn) -> TurnEnd {
             },
             cost: MicroUsd::new(17),
             stop_reason: Some("end_turn".into()),
+            structured_output: Some(json!([7])),
             error: None,
             ended_at: now(),
         },
@@ -236,6 +240,7 @@ mod record_cases;
 mod session_cases;
 mod statements;
 mod transcript_cases;
+mod turn_cases;
 
 mod cases {
     pub(super) use super::archive_cases::*;
@@ -244,6 +249,7 @@ mod cases {
     pub(super) use super::record_cases::*;
     pub(super) use super::session_cases::*;
     pub(super) use super::transcript_cases::*;
+    pub(super) use super::turn_cases::*;
 }
 
 macro_rules! conformance {
@@ -276,6 +282,8 @@ macro_rules! conformance {
             a_conversation_that_began_stays_begun,
             a_session_runs_one_turn_at_a_time,
             a_turn_that_has_an_outcome_keeps_it,
+            turns_wait_for_the_one_that_runs,
+            options_are_changed_one_by_one,
             many_writers_at_once_lose_nothing,
             a_write_that_is_abandoned_leaves_the_store_usable,
             pieces_of_messages_read_back_from_any_place_and_only_when_asked_for,

@@ -23,6 +23,8 @@ pub(in crate::store::conformance) fn permission_of(
         tool_name: "Bash".into(),
         tool_input: json!({"command": "rm -rf \u{0}"}),
         tool_use_id: Some("t1".into()),
+        description: Some("Tidy up".into()),
+        remembered_as: None,
         created_at: now(),
         expires_at,
         resolution: None,
@@ -34,6 +36,8 @@ fn answer(decision: PermissionDecision, by: &str) -> PermissionResolution {
         decision,
         message: Some("as you like".into()),
         updated_input: Some(json!({"command": "ls"})),
+        answers: None,
+        remember: true,
         by: by.into(),
         at: now(),
     }

@@ -57,6 +57,7 @@ pub(in crate::store::conformance) async fn another_tenants_session_is_no_session
     let change = SessionChange {
         title: Some(Some("mine".into())),
         metadata: None,
+        ..SessionChange::default()
     };
     assert_eq!(
         store.update_session(other, session.id, &change).await.unwrap(),
@@ -172,6 +173,7 @@ pub(in crate::store::conformance) async fn a_change_changes_what_it_names_and_no
     let titled = SessionChange {
         title: Some(Some("t".into())),
         metadata: None,
+        ..SessionChange::default()
     };
     store
         .update_session(fixture.tenant, id, &titled)
@@ -181,6 +183,7 @@ pub(in crate::store::conformance) async fn a_change_changes_what_it_names_and_no
     let tagged = SessionChange {
         title: None,
         metadata: json!({"k": 1}).as_object().cloned(),
+        ..SessionChange::default()
     };
     let session = store
         .update_session(fixture.tenant, id, &tagged)
@@ -194,6 +197,7 @@ pub(in crate::store::conformance) async fn a_change_changes_what_it_names_and_no
     let untitled = SessionChange {
         title: Some(None),
         metadata: None,
+        ..SessionChange::default()
     };
     let session = store
         .update_session(fixture.tenant, id, &untitled)
@@ -223,6 +227,7 @@ pub(in crate::store::conformance) async fn closing_is_for_good_and_keeps_its_fir
     let change = SessionChange {
         title: Some(None),
         metadata: None,
+        ..SessionChange::default()
     };
     assert_eq!(
         store
@@ -319,6 +324,7 @@ pub(in crate::store::conformance) async fn what_a_session_is_found_by_follows_it
         let change = SessionChange {
             title: Some(title.map(ToOwned::to_owned)),
             metadata: None,
+            ..SessionChange::default()
         };
         fixture
             .store
@@ -349,6 +355,7 @@ pub(in crate::store::conformance) async fn text_with_nul_is_refused_by_name_and_
     let change = SessionChange {
         title: Some(titled.title),
         metadata: None,
+        ..SessionChange::default()
     };
     let refused = fixture
         .store

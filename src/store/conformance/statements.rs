@@ -82,6 +82,12 @@ async fn tour<E: Engine>(store: &Arc<SqlStore<E>>) {
     let change = SessionChange {
         title: Some(Some("t".into())),
         metadata: None,
+        ..SessionChange::default()
+    };
+    store.update_session(tenant, id, &change).await.unwrap();
+    let change = SessionChange {
+        model: Some(None),
+        ..SessionChange::default()
     };
     store.update_session(tenant, id, &change).await.unwrap();
     store.touch_session(tenant, id, now()).await.unwrap();
@@ -92,6 +98,8 @@ async fn tour<E: Engine>(store: &Arc<SqlStore<E>>) {
         .begin_turn(tenant, epoch, &turn, &[event(epoch, 1, said("a"))])
         .await
         .unwrap();
+    let waiting = turn_of(&session);
+    store.queue_turn(tenant, epoch, &waiting, &[]).await.unwrap();
     store.find_turn(tenant, id, turn.id).await.unwrap();
     store.unfinished_turns(tenant, id).await.unwrap();
     store.list_turns(tenant, id, Some(turn.id), 9).await.unwrap();
@@ -99,6 +107,11 @@ async fn tour<E: Engine>(store: &Arc<SqlStore<E>>) {
     let mut end = end_of(&turn);
     end.usage = vec![record_cases::usage_of(&turn, "opus", 1)];
     store.finish_turn(tenant, epoch, &end, &[]).await.unwrap();
+    store.begin_turn(tenant, epoch, &waiting, &[]).await.unwrap();
+    store
+        .finish_turn(tenant, epoch, &end_of(&waiting), &[])
+        .await
+        .unwrap();
     store.list_usage(tenant, Some(&end.usage[0]), 9).await.unwrap();
     store.count_active_sessions(None).await.unwrap();
     store.count_active_sessions(Some(now())).await.unwrap();
@@ -134,6 +147,8 @@ async fn tour<E: Engine>(store: &Arc<SqlStore<E>>) {
         decision: PermissionDecision::Allow,
         message: None,
         updated_input: None,
+        answers: None,
+        remember: false,
         by: "a".into(),
         at: now(),
     };

@@ -9,11 +9,18 @@ use crate::domain::{
 };
 use crate::store::Result;
 
-/// Turns. At most one turn of a session has no outcome.
+/// Turns. At most one turn of a session has begun and has no outcome; others may wait for it.
 #[async_trait]
 pub trait TurnStore: Send + Sync {
-    /// In one step: stores a turn without outcome, appends `events`, counts the prompt and marks the session as used
-    /// at `turn.started_at`. Refused for a closed session, and while another turn has no outcome.
+    /// In one step: stores a turn that is yet to begin, and appends `events`. Refused for a closed session.
+    ///
+    /// # Errors
+    /// As [`TurnStore::begin_turn`].
+    async fn queue_turn(&self, tenant: TenantId, epoch: Epoch, turn: &Turn, events: &[Event]) -> Result<()>;
+
+    /// In one step: stores a turn that has begun, be it new or queued, appends `events`, counts the prompt and marks the
+    /// session as used at `turn.started_at`. Refused for a closed session, and while another turn that has begun has no
+    /// outcome.
     ///
     /// # Errors
     /// `Unstorable` for a prompt that holds NUL; besides those of [`EventLog::append_events`].
@@ -41,7 +48,8 @@ pub trait TurnStore: Send + Sync {
         limit: u32,
     ) -> Result<Page<Turn, TurnId>>;
 
-    /// The turns of a session that have no outcome: one that runs, or one that its server did not live to finish.
+    /// The turns of a session that have no outcome, in their order: one that runs, those that wait for it, and those
+    /// that their server did not live to finish.
     async fn unfinished_turns(&self, tenant: TenantId, session: SessionId) -> Result<Vec<Turn>>;
 }
 

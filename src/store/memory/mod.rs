@@ -133,6 +133,12 @@ impl Kept {
         self.turns.values().any(|turn| turn.outcome.is_none())
     }
 
+    fn has_running_turn(&self) -> bool {
+        self.turns
+            .values()
+            .any(|turn| turn.outcome.is_none() && !turn.queued)
+    }
+
     fn touch(&mut self, at: DateTime<Utc>) {
         self.session.last_active_at = self.session.last_active_at.max(at);
     }

@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 
 use super::{Kept, MemoryStore};
 use crate::domain::{
-    Epoch, Permission, PermissionId, PermissionResolution, SessionId, SessionStatus, TenantId,
-    TranscriptEntry,
+    Epoch, Permission, PermissionDecision, PermissionId, PermissionResolution, SessionId, SessionStatus,
+    TenantId, TranscriptEntry,
 };
 use crate::store::archive::Record;
 use crate::store::{PlatformStore, RestoreStore, Result, StoreError};
@@ -92,7 +92,7 @@ impl PlatformStore for MemoryStore {
             .take(limit as usize);
         let mut expired = 0;
         for (_, permission) in ended {
-            permission.resolution = Some(PermissionResolution::expired(now));
+            permission.resolution = Some(PermissionResolution::by_server(PermissionDecision::Expired, now));
             expired += 1;
         }
         Ok(expired)

@@ -110,6 +110,11 @@ impl SessionStore for MemoryStore {
         if let Some(metadata) = &change.metadata {
             session.metadata.clone_from(metadata);
         }
+        session.options = change.apply_to(std::mem::take(&mut session.options));
+        if let Some(conversation) = change.new_conversation {
+            session.claude_session_id = conversation;
+            session.conversation_started = false;
+        }
         Ok(Some(session.clone()))
     }
 

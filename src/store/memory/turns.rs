@@ -15,6 +15,23 @@ use crate::store::{
 
 #[async_trait]
 impl TurnStore for MemoryStore {
+    async fn queue_turn(&self, tenant: TenantId, epoch: Epoch, turn: &Turn, events: &[Event]) -> Result<()> {
+        storable("a prompt", Some(&turn.message))?;
+        let session = turn.session;
+        let mut state = self.lock();
+        let kept = state.owned(tenant, session, epoch, events)?;
+        if kept.session.status != SessionStatus::Active {
+            return Err(StoreError::SessionGone { session });
+        }
+        let queued = Turn {
+            queued: true,
+            ..turn.clone()
+        };
+        kept.turns.insert(turn.id, queued);
+        kept.events.extend_from_slice(events);
+        Ok(())
+    }
+
     async fn begin_turn(&self, tenant: TenantId, epoch: Epoch, turn: &Turn, events: &[Event]) -> Result<()> {
         storable("a prompt", Some(&turn.message))?;
         let session = turn.session;
@@ -23,10 +40,20 @@ impl TurnStore for MemoryStore {
         if kept.session.status != SessionStatus::Active {
             return Err(StoreError::SessionGone { session });
         }
-        if kept.has_unfinished_turn() {
+        if kept.has_running_turn() {
             return Err(StoreError::TurnUnfinished { session });
         }
-        kept.turns.insert(turn.id, turn.clone());
+        if kept.turns.get(&turn.id).is_some_and(|stored| !stored.queued) {
+            return Err(StoreError::failed(
+                "store a turn",
+                std::io::Error::other("it is stored already"),
+            ));
+        }
+        let begun = Turn {
+            queued: false,
+            ..turn.clone()
+        };
+        kept.turns.insert(turn.id, begun);
         kept.events.extend_from_slice(events);
         kept.session.message_count += 1;
         kept.touch(turn.started_at);
@@ -49,6 +76,7 @@ impl TurnStore for MemoryStore {
         else {
             return Ok(());
         };
+        turn.queued = false;
         turn.outcome = Some(end.outcome.clone());
         kept.events.extend_from_slice(events);
         kept.touch(end.outcome.ended_at);

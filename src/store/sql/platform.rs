@@ -7,7 +7,7 @@ use super::engine::{Engine, Row as _};
 use super::rows::to_json;
 use super::statement::sql;
 use super::{SqlStore, count};
-use crate::domain::{PermissionResolution, SessionId, SessionStatus, TenantId};
+use crate::domain::{PermissionDecision, PermissionResolution, SessionId, SessionStatus, TenantId};
 use crate::store::{PlatformStore, Result, StoreError};
 
 #[async_trait]
@@ -94,7 +94,7 @@ impl<E: Engine> PlatformStore for SqlStore<E> {
     }
 
     async fn expire_permissions(&self, now: DateTime<Utc>, limit: u32) -> Result<u64> {
-        let expired = PermissionResolution::expired(now);
+        let expired = PermissionResolution::by_server(PermissionDecision::Expired, now);
         let expire = sql(
             "UPDATE permissions SET resolution = $3 WHERE resolution IS NULL AND id IN \
              (SELECT id FROM permissions WHERE resolution IS NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2)",

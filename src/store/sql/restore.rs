@@ -130,10 +130,11 @@ async fn restore<E: Engine>(transaction: &mut Transaction<E>, same: &[Record]) -
 }
 
 async fn restore_turn<E: Engine>(transaction: &mut Transaction<E>, turn: &Turn) -> Result<()> {
-    let status = turn
-        .outcome
-        .as_ref()
-        .map_or(TurnStatus::Running, |outcome| outcome.status);
+    let status = match &turn.outcome {
+        Some(outcome) => outcome.status,
+        None if turn.queued => TurnStatus::Queued,
+        None => TurnStatus::Running,
+    };
     let outcome = turn
         .outcome
         .as_ref()

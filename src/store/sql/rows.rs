@@ -6,8 +6,8 @@ use super::engine::Row;
 use super::statement::{Statement, Value, sql};
 use crate::domain::{
     ApiKey, ClaudeSessionId, Epoch, EventId, InstanceId, KeyDigest, KeyId, Lease, MicroUsd, Permission,
-    PermissionResolution, Session, SessionId, SessionStatus, Subdir, Tenant, TenantId, Turn, TurnId, Usage,
-    UsageRecord,
+    PermissionResolution, Session, SessionId, SessionStatus, Subdir, Tenant, TenantId, Turn, TurnId,
+    TurnStatus, Usage, UsageRecord,
 };
 use crate::store::{Result, StoreError};
 
@@ -129,8 +129,14 @@ pub(super) fn lease(session: SessionId, row: &impl Row) -> Result<Option<Lease>>
     }))
 }
 
+/// Whether a turn without outcome waits for others.
+pub(super) fn is_queued(row: &impl Row) -> Result<bool> {
+    Ok(parsed::<TurnStatus>("turn's status", &row.text("status")?)? == TurnStatus::Queued)
+}
+
 pub(super) fn turn(row: &impl Row) -> Result<Turn> {
     Ok(Turn {
+        queued: is_queued(row)?,
         id: TurnId::from_uuid(row.uuid("id")?),
         session: SessionId::from_uuid(row.uuid("session_id")?),
         message: row.text("message")?,

@@ -4,12 +4,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::engine::{Engine, Row as _};
-use super::rows::{epoch, insert_session, session, tenant, to_json};
+use super::rows::{epoch, from_json, insert_session, session, tenant, to_json};
 use super::statement::{Statement, chunks, sql};
 use super::{SqlStore, Transaction};
 use crate::domain::{
-    Activity, Epoch, Page, Session, SessionChange, SessionFilter, SessionId, SessionStatus, Tenant, TenantId,
-    TenantName,
+    Activity, Epoch, Page, Session, SessionChange, SessionFilter, SessionId, SessionOptions, SessionStatus,
+    Tenant, TenantId, TenantName,
 };
 use crate::store::{Result, SessionStore, TenantStore, terms};
 
@@ -84,8 +84,20 @@ impl<E: Engine> SessionStore for SqlStore<E> {
             .as_ref()
             .map(|metadata| to_json("write session metadata", metadata))
             .transpose()?;
+        let mut transaction = self.begin().await?;
+        let options = if change.changes_options() {
+            let Some(options) = options_of::<E>(&mut transaction, tenant, id).await? else {
+                transaction.roll_back().await?;
+                return Ok(None);
+            };
+            Some(to_json("write session options", &change.apply_to(options))?)
+        } else {
+            None
+        };
         let update = sql(
-            "UPDATE sessions SET title = CASE WHEN $4 THEN $5 ELSE title END, metadata = COALESCE($6, metadata) \
+            "UPDATE sessions SET title = CASE WHEN $4 THEN $5 ELSE title END, metadata = COALESCE($6, metadata), \
+             options = COALESCE($7, options), claude_session_id = COALESCE($8, claude_session_id), \
+             conversation_started = CASE WHEN $9 THEN $10 ELSE conversation_started END \
              WHERE id = $1 AND tenant_id = $2 AND status = $3 RETURNING *",
         )
         .bind(id.as_uuid())
@@ -93,8 +105,11 @@ impl<E: Engine> SessionStore for SqlStore<E> {
         .bind(SessionStatus::Active.to_string())
         .bind(change.title.is_some())
         .bind(change.title.as_ref().and_then(Option::as_deref))
-        .bind(metadata);
-        let mut transaction = self.begin().await?;
+        .bind(metadata)
+        .bind(options)
+        .bind(change.new_conversation.map(|id| id.as_uuid()))
+        .bind(change.new_conversation.is_some())
+        .bind(false);
         let Some(row) = transaction.row("change a session", update).await? else {
             transaction.roll_back().await?;
             return Ok(None);
@@ -188,6 +203,22 @@ pub(super) async fn insert_in_tx<E: Engine>(
         .run("store a session", insert_session(tenant, session, epoch)?)
         .await?;
     insert_terms(transaction, tenant, session).await
+}
+
+/// The options of an active session, whose row is locked until the transaction ends.
+async fn options_of<E: Engine>(
+    transaction: &mut Transaction<E>,
+    tenant: TenantId,
+    id: SessionId,
+) -> Result<Option<SessionOptions>> {
+    let find = sql("SELECT options FROM sessions WHERE id = $1 AND tenant_id = $2 AND status = $3")
+        .bind(id.as_uuid())
+        .bind(tenant.as_uuid())
+        .bind(SessionStatus::Active.to_string())
+        .push(E::LOCK_ROWS);
+    let row = transaction.row("find a session's options", find).await?;
+    row.map(|row| from_json("session options", &row.text("options")?))
+        .transpose()
 }
 
 async fn insert_terms<E: Engine>(

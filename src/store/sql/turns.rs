@@ -12,6 +12,18 @@ use crate::store::{Result, TurnEnd, TurnStore, storable};
 
 #[async_trait]
 impl<E: Engine> TurnStore for SqlStore<E> {
+    async fn queue_turn(&self, tenant: TenantId, epoch: Epoch, turn: &Turn, events: &[Event]) -> Result<()> {
+        storable("a prompt", Some(&turn.message))?;
+        let work = Work::Queue {
+            turn: Box::new(turn.clone()),
+            entries: Entries::of(events)?,
+        };
+        self.writer
+            .write(tenant, turn.session, epoch, work)
+            .await
+            .map(|_| ())
+    }
+
     async fn begin_turn(&self, tenant: TenantId, epoch: Epoch, turn: &Turn, events: &[Event]) -> Result<()> {
         // Refused before it can be in a group.
         storable("a prompt", Some(&turn.message))?;
@@ -78,7 +90,8 @@ impl<E: Engine> TurnStore for SqlStore<E> {
     async fn unfinished_turns(&self, tenant: TenantId, session: SessionId) -> Result<Vec<Turn>> {
         let statement = sql(
             "SELECT turns.* FROM turns JOIN sessions ON sessions.id = turns.session_id \
-             WHERE turns.session_id = $1 AND turns.outcome IS NULL AND sessions.tenant_id = $2",
+             WHERE turns.session_id = $1 AND turns.outcome IS NULL AND sessions.tenant_id = $2 \
+             ORDER BY turns.id",
         )
         .bind(session.as_uuid())
         .bind(tenant.as_uuid());

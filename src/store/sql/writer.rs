@@ -56,6 +56,8 @@ impl Entries {
 pub(super) enum Work {
     /// Events.
     Append(Entries),
+    /// A turn that waits for others, with its first events.
+    Queue { turn: Box<Turn>, entries: Entries },
     /// A turn that begins, with its first events.
     Begin { turn: Box<Turn>, entries: Entries },
     /// A turn that ends, with its last events.
@@ -74,9 +76,10 @@ pub(super) enum Work {
 impl Work {
     fn events(&self) -> Option<&Entries> {
         match self {
-            Self::Append(entries) | Self::Begin { entries, .. } | Self::Finish { entries, .. } => {
-                Some(entries)
-            }
+            Self::Append(entries)
+            | Self::Queue { entries, .. }
+            | Self::Begin { entries, .. }
+            | Self::Finish { entries, .. } => Some(entries),
             Self::Transcript { .. } => None,
         }
     }
@@ -91,7 +94,7 @@ impl Work {
 
     fn turn(&self) -> Option<TurnId> {
         match self {
-            Self::Begin { turn, .. } => Some(turn.id),
+            Self::Queue { turn, .. } | Self::Begin { turn, .. } => Some(turn.id),
             Self::Finish { end, .. } => Some(end.turn),
             Self::Append(_) | Self::Transcript { .. } => None,
         }

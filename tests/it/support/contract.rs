@@ -1,6 +1,7 @@
 //! Holds answers against the OpenAPI document.
 
-use std::sync::OnceLock;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::Value;
 
@@ -114,9 +115,17 @@ fn validate(schema: &Value, path: &str, answer: &Answer) {
 
 /// What is wrong with a value, by a schema of the document.
 pub(crate) fn errors(schema: &Value, value: &Value) -> Vec<String> {
-    let mut whole = schema.clone();
-    whole["components"] = document()["components"].clone();
-    let validator = jsonschema::draft202012::new(&whole).unwrap();
+    // Made once for each schema: that takes far longer than its use.
+    static VALIDATORS: OnceLock<Mutex<HashMap<String, Arc<jsonschema::Validator>>>> = OnceLock::new();
+    let validator = {
+        let mut validators = VALIDATORS.get_or_init(Mutex::default).lock().unwrap();
+        let validator = validators.entry(schema.to_string()).or_insert_with(|| {
+            let mut whole = schema.clone();
+            whole["components"] = document()["components"].clone();
+            Arc::new(jsonschema::draft202012::new(&whole).unwrap())
+        });
+        Arc::clone(validator)
+    };
     validator
         .iter_errors(value)
         .map(|error| format!("{}: {error}", error.instance_path()))

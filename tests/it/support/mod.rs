@@ -2,6 +2,7 @@
 
 mod client;
 mod contract;
+mod served;
 mod sse;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use serde_json::Value;
 
 pub(crate) use client::{Answer, Client, read};
 pub(crate) use contract::document;
+pub(crate) use served::{Served, paddock};
 pub(crate) use sse::{Frame, Stream, joined};
 
 /// Longer than anything a test waits for takes on a loaded machine.
@@ -67,6 +69,7 @@ impl AppBuilder {
         settings.session.sqlite_path = folder.path().join("paddock.db");
         settings.agent.homes_dir = folder.path().join("homes");
         settings.agent.cli_path = env!("CARGO_BIN_EXE_fake-claude").into();
+        settings.agent.guardian_path = Some(env!("CARGO_BIN_EXE_paddock").into());
         settings.agent.stop_grace = Duration::from_millis(500);
         settings.model.scripted = true;
         Self { settings, folder }

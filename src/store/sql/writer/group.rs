@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::super::engine::{Engine, Row as _};
-use super::super::rows::{event_id, status, usage_values};
+use super::super::rows::{event_id, is_queued, status, usage_values};
 use super::super::statement::{Value, chunks, padded, sql};
 use super::super::{Database, Transaction};
 use super::{Job, Work};
@@ -24,12 +24,17 @@ struct Owned {
     stored: EventId,
     last: EventId,
     has_log: bool,
-    unfinished: Option<TurnId>,
+    /// The turn that has begun and has no outcome.
+    running: Option<TurnId>,
+    /// The turns that wait.
+    queued: BTreeSet<TurnId>,
 }
 
 /// What is to be done with a write.
 enum Verdict {
     Write,
+    /// It begins a turn that is stored as one that waits.
+    BeginQueued,
     /// It is done already: by an earlier try, or since its turn has its outcome.
     Nothing,
 }
@@ -44,8 +49,10 @@ pub(super) async fn commit<E: Engine>(database: &Arc<Database<E>>, jobs: &[Job])
     let mut outcomes = Vec::with_capacity(jobs.len());
     for (index, job) in jobs.iter().enumerate() {
         let verdict = judge(job, sessions.get_mut(&job.session));
-        if let (Ok(Verdict::Write), Some(owned)) = (&verdict, sessions.get_mut(&job.session)) {
-            writes.push((index, job));
+        if let (Ok(verdict @ (Verdict::Write | Verdict::BeginQueued)), Some(owned)) =
+            (&verdict, sessions.get_mut(&job.session))
+        {
+            writes.push((index, job, matches!(verdict, Verdict::BeginQueued)));
             if let Some(first) = job.work.rows().first().filter(|_| !owned.has_log) {
                 owned.has_log = true;
                 logs_begun.push((job.session, first.created_at));
@@ -64,10 +71,11 @@ pub(super) async fn commit<E: Engine>(database: &Arc<Database<E>>, jobs: &[Job])
             .bind(at);
         transaction.run("note where a log begins", note).await?;
     }
-    for (index, job) in writes {
+    for (index, job, was_queued) in writes {
         let stored = match &job.work {
             Work::Append(_) => 0,
-            Work::Begin { turn, .. } => begin_turn(&mut transaction, turn).await?,
+            Work::Queue { turn, .. } => store_turn(&mut transaction, turn, TurnStatus::Queued).await?,
+            Work::Begin { turn, .. } => begin_turn(&mut transaction, turn, was_queued).await?,
             Work::Finish { end, outcome, .. } => {
                 finish_turn(&mut transaction, job.tenant, end, outcome).await?
             }
@@ -108,16 +116,23 @@ async fn look_up<E: Engine>(
             stored: last,
             last,
             has_log: row.time_or_null("log_from")?.is_some(),
-            unfinished: None,
+            running: None,
+            queued: BTreeSet::new(),
         };
         sessions.insert(SessionId::from_uuid(row.uuid("id")?), owned);
     }
     if jobs.iter().any(|job| job.work.turn().is_some()) {
         let unfinished =
-            sql("SELECT id, session_id FROM turns WHERE outcome IS NULL AND session_id IN ").push_row(ids);
+            sql("SELECT id, session_id, status FROM turns WHERE outcome IS NULL AND session_id IN ")
+                .push_row(ids);
         for row in transaction.rows("find unfinished turns", unfinished).await? {
             if let Some(owned) = sessions.get_mut(&SessionId::from_uuid(row.uuid("session_id")?)) {
-                owned.unfinished = Some(TurnId::from_uuid(row.uuid("id")?));
+                let turn = TurnId::from_uuid(row.uuid("id")?);
+                if is_queued(&row)? {
+                    owned.queued.insert(turn);
+                } else {
+                    owned.running = Some(turn);
+                }
             }
         }
     }
@@ -149,17 +164,28 @@ fn judge(job: &Job, owned: Option<&mut Owned>) -> Result<Verdict> {
             if owned.status != SessionStatus::Active {
                 return Err(StoreError::SessionGone { session });
             }
-            if owned.unfinished.is_some() {
+            if owned.running.is_some() {
                 return Err(StoreError::TurnUnfinished { session });
             }
-            owned.unfinished = Some(turn.id);
+            owned.running = Some(turn.id);
+            if owned.queued.remove(&turn.id) {
+                owned.last = last;
+                return Ok(Verdict::BeginQueued);
+            }
+        }
+        Work::Queue { turn, .. } => {
+            if owned.status != SessionStatus::Active {
+                return Err(StoreError::SessionGone { session });
+            }
+            owned.queued.insert(turn.id);
         }
         Work::Finish { end, .. } => {
-            if owned.unfinished != Some(end.turn) {
+            if owned.running == Some(end.turn) {
+                owned.running = None;
+            } else if !owned.queued.remove(&end.turn) {
                 // It has its outcome, and its last events: nothing of this is kept.
                 return Ok(Verdict::Nothing);
             }
-            owned.unfinished = None;
         }
         Work::Append(_) | Work::Transcript { .. } => {}
     }
@@ -167,10 +193,13 @@ fn judge(job: &Job, owned: Option<&mut Owned>) -> Result<Verdict> {
     Ok(Verdict::Write)
 }
 
-async fn insert_events<E: Engine>(transaction: &mut Transaction<E>, writes: &[(usize, &Job)]) -> Result<()> {
+async fn insert_events<E: Engine>(
+    transaction: &mut Transaction<E>,
+    writes: &[(usize, &Job, bool)],
+) -> Result<()> {
     let rows: Vec<_> = writes
         .iter()
-        .flat_map(|(_, job)| job.work.rows().iter().map(|row| (job.session, row)))
+        .flat_map(|(_, job, _)| job.work.rows().iter().map(|row| (job.session, row)))
         .collect();
     for chunk in chunks(&rows, E::ROWS_A_STATEMENT) {
         let insert = sql("INSERT INTO events (session_id, id, turn_id, kind, created_at, body) VALUES ")
@@ -180,15 +209,35 @@ async fn insert_events<E: Engine>(transaction: &mut Transaction<E>, writes: &[(u
     Ok(())
 }
 
-async fn begin_turn<E: Engine>(transaction: &mut Transaction<E>, turn: &Turn) -> Result<u64> {
-    let begin =
+async fn store_turn<E: Engine>(
+    transaction: &mut Transaction<E>,
+    turn: &Turn,
+    status: TurnStatus,
+) -> Result<u64> {
+    let store =
         sql("INSERT INTO turns (id, session_id, message, status, started_at) VALUES ($1, $2, $3, $4, $5)")
             .bind(turn.id.as_uuid())
             .bind(turn.session.as_uuid())
             .bind(turn.message.as_str())
+            .bind(status.to_string())
+            .bind(turn.started_at);
+    transaction.run("store a turn", store).await
+}
+
+async fn begin_turn<E: Engine>(
+    transaction: &mut Transaction<E>,
+    turn: &Turn,
+    was_queued: bool,
+) -> Result<u64> {
+    if was_queued {
+        let begin = sql("UPDATE turns SET status = $2, started_at = $3 WHERE id = $1")
+            .bind(turn.id.as_uuid())
             .bind(TurnStatus::Running.to_string())
             .bind(turn.started_at);
-    transaction.run("store a turn", begin).await?;
+        transaction.run("begin a turn that waited", begin).await?;
+    } else {
+        store_turn(transaction, turn, TurnStatus::Running).await?;
+    }
     let used = sql("UPDATE sessions SET message_count = message_count + 1, \
          last_active_at = CASE WHEN last_active_at < $2 THEN $2 ELSE last_active_at END WHERE id = $1")
     .bind(turn.session.as_uuid())

@@ -1,0 +1,326 @@
+//! How a session gets its agent: a place in the pool, a private home, the conversation, a process.
+
+use std::io;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::actor;
+use super::handle::{Agent, AgentEnd};
+use super::home::Home;
+use super::launch::Folders;
+use super::manager::Shared;
+use super::pool::{Entry, Place, Refused};
+use super::process::{Process, Program, StartError};
+use super::runtime::{LiveAgent, SessionRuntime};
+use super::transcript::{self, TranscriptQueue};
+use crate::domain::{Session, SessionId, TenantId, TurnError, TurnErrorCode};
+use crate::protocol::control::Initialize;
+use crate::store::StoreError;
+
+/// Why there is no agent for a session.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoAgent {
+    #[error("all agents are in use, and none became free in time")]
+    Exhausted,
+    #[error("all agents are in use, and as many turns wait for one as may")]
+    QueueFull,
+    #[error("the server is stopping")]
+    Closed,
+    #[error("the CLI cannot be started: {0}")]
+    Unavailable(#[from] StartError),
+    #[error("the session's private home cannot be made")]
+    Home(#[source] io::Error),
+    #[error("{}", describe_start(.0))]
+    StartFailed(Arc<AgentEnd>),
+    #[error("the CLI no longer has this conversation")]
+    ConversationLost,
+    #[error("the conversation cannot be read from the store")]
+    Transcript(#[source] StoreError),
+}
+
+impl NoAgent {
+    pub(super) fn to_turn_error(&self) -> TurnError {
+        let code = match self {
+            Self::Exhausted | Self::QueueFull => TurnErrorCode::AgentsExhausted,
+            Self::Closed => TurnErrorCode::ServerShutdown,
+            Self::Unavailable(_) => TurnErrorCode::AgentUnavailable,
+            Self::Home(_) | Self::StartFailed(_) => TurnErrorCode::AgentStartFailed,
+            Self::ConversationLost => TurnErrorCode::ConversationLost,
+            Self::Transcript(_) => TurnErrorCode::StoreUnavailable,
+        };
+        TurnError {
+            code,
+            message: self.to_string(),
+        }
+    }
+}
+
+fn describe_start(end: &AgentEnd) -> String {
+    let how = if end.start_timed_out {
+        "was not ready in time".to_owned()
+    } else {
+        format!("ended with {}", end.status)
+    };
+    if end.complaint.is_empty() {
+        format!("the CLI {how} before it was ready")
+    } else {
+        format!("the CLI {how} before it was ready: {}", end.complaint)
+    }
+}
+
+async fn end(slot: &mut Option<LiveAgent>) {
+    if let Some(old) = slot.take() {
+        old.agent.stop().await;
+    }
+}
+
+/// For what an agent is started.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Purpose<'a> {
+    /// For a turn, which waits for a place and is told its position.
+    Turn(&'a watch::Sender<usize>),
+    /// Ahead of the first prompt, if there is room.
+    Ahead,
+}
+
+impl Shared {
+    /// The session's agent, ready: the one that lives, else a new one.
+    pub(super) async fn ensure_agent(
+        &self,
+        runtime: &Arc<SessionRuntime>,
+        session: &Session,
+        folders: &Folders,
+        purpose: Purpose<'_>,
+    ) -> Result<Agent, NoAgent> {
+        let began = Instant::now();
+        let living = self.living(runtime, session, folders).await;
+        let is_new = living.is_none();
+        let agent = match living {
+            Some(agent) => agent,
+            None => self.new_agent(runtime, session, folders, purpose).await?,
+        };
+        match agent.ready().await {
+            Ok(_) => {
+                if is_new {
+                    self.metrics
+                        .agent_ready(began.elapsed(), matches!(purpose, Purpose::Ahead));
+                }
+                self.pool.note_change();
+                Ok(agent)
+            }
+            Err(end) => {
+                runtime.forget(&agent).await;
+                Err(if end.conversation_lost() {
+                    NoAgent::ConversationLost
+                } else {
+                    NoAgent::StartFailed(end)
+                })
+            }
+        }
+    }
+
+    /// The session's agent, if it lives and serves; one that does not is ended, and its place is free.
+    async fn living(&self, runtime: &SessionRuntime, session: &Session, folders: &Folders) -> Option<Agent> {
+        let mut slot = runtime.agent.lock().await;
+        if let Some(live) = slot.as_ref().filter(|live| live.serves(session, folders)) {
+            return Some(live.agent.clone());
+        }
+        end(&mut slot).await;
+        None
+    }
+
+    /// A new agent for the session. The place is waited for without the slot, so that what else is asked of the session
+    /// does not wait with it.
+    async fn new_agent(
+        &self,
+        runtime: &Arc<SessionRuntime>,
+        session: &Session,
+        folders: &Folders,
+        purpose: Purpose<'_>,
+    ) -> Result<Agent, NoAgent> {
+        let place = self.place(runtime, purpose).await?;
+        let mut slot = runtime.agent.lock().await;
+        if let Some(live) = slot.as_ref().filter(|live| live.serves(session, folders)) {
+            // Another was quicker; the place goes back.
+            return Ok(live.agent.clone());
+        }
+        end(&mut slot).await;
+        let agent = self.start_agent(runtime, session, folders, place).await?;
+        runtime.touch();
+        *slot = Some(LiveAgent::new(agent.clone(), session, folders));
+        Ok(agent)
+    }
+
+    async fn start_agent(
+        &self,
+        runtime: &Arc<SessionRuntime>,
+        session: &Session,
+        folders: &Folders,
+        place: Place,
+    ) -> Result<Agent, NoAgent> {
+        let home = self.homes.of(session.tenant, session.id);
+        home.create().map_err(NoAgent::Home)?;
+        if session.conversation_started && !home.has_transcript(session.claude_session_id) {
+            self.give_transcript_back(session, &home).await?;
+        }
+        let program = self.launch.program(session, &home, folders)?;
+        let initialize = self.launch.initialize(&session.options, folders);
+        let kept = transcript::keep(
+            runtime,
+            home.projects_dir(),
+            self.settings.transcript_buffer_bytes,
+            &self.tasks,
+        );
+        self.take_over(&program, &initialize, place, Some(kept))
+    }
+
+    /// Fills a home that does not have the conversation from the store.
+    async fn give_transcript_back(&self, session: &Session, home: &Home) -> Result<(), NoAgent> {
+        let stored = self
+            .store
+            .read_transcript(session.tenant, session.id)
+            .await
+            .map_err(NoAgent::Transcript)?;
+        let (conversation, home) = (session.claude_session_id, home.clone());
+        let write = move || transcript::give_back(&stored, conversation, &home);
+        let written = tokio::task::spawn_blocking(write)
+            .await
+            .map_err(|error| NoAgent::Home(io::Error::other(error)))?;
+        if written.map_err(NoAgent::Home)? {
+            tracing::info!(session.id = %session.id, "a conversation was brought back from the store");
+        }
+        Ok(())
+    }
+
+    fn take_over(
+        &self,
+        program: &Program,
+        initialize: &Initialize,
+        place: Place,
+        transcript: Option<TranscriptQueue>,
+    ) -> Result<Agent, NoAgent> {
+        let (process, pipes) = Process::start(program)?;
+        Ok(actor::take_over(
+            process,
+            pipes,
+            initialize,
+            self.settings.actor.clone(),
+            Arc::clone(&self.metrics),
+            place,
+            transcript,
+            &self.tasks,
+        ))
+    }
+
+    async fn place(&self, runtime: &SessionRuntime, purpose: Purpose<'_>) -> Result<Place, NoAgent> {
+        match purpose {
+            Purpose::Turn(position) => self.wait_for_place(runtime, position).await,
+            Purpose::Ahead => self.spare_place(runtime).await.ok_or(NoAgent::Exhausted),
+        }
+    }
+
+    /// A place in the pool, waited for in turn; idle agents make room, the one that was idle longest first.
+    async fn wait_for_place(
+        &self,
+        runtime: &SessionRuntime,
+        position: &watch::Sender<usize>,
+    ) -> Result<Place, NoAgent> {
+        let mut ticket = match self.pool.enter(runtime.tenant) {
+            Ok(Entry::Place(place)) => return Ok(place),
+            Ok(Entry::Queued(ticket)) => ticket,
+            Err(Refused::Closed) => return Err(NoAgent::Closed),
+            Err(Refused::QueueFull) => return Err(NoAgent::QueueFull),
+        };
+        let deadline = Instant::now() + self.settings.queue_timeout;
+        let mut changes = self.pool.watch();
+        loop {
+            changes.borrow_and_update();
+            self.make_room(runtime);
+            let now = ticket.position();
+            position.send_if_modified(|told| {
+                let news = now > 0 && *told != now;
+                *told = if news { now } else { *told };
+                news
+            });
+            tokio::select! {
+                biased;
+                place = ticket.granted() => return place.ok_or(NoAgent::Closed),
+                _ = changes.changed() => {}
+                () = tokio::time::sleep_until(deadline) => return Err(NoAgent::Exhausted),
+            }
+        }
+    }
+
+    /// A place that nobody waits for: a free one, or that of an agent that has been idle for long.
+    async fn spare_place(&self, runtime: &SessionRuntime) -> Option<Place> {
+        if let Some(place) = self.pool.try_enter() {
+            return Some(place);
+        }
+        let idle = self.take_longest_idle(Some(runtime.session), self.settings.prewarm_idle_min)?;
+        idle.agent.stop().await;
+        self.metrics.agent_evicted("room");
+        self.pool.try_enter()
+    }
+
+    /// Ends idle agents for those who wait, one each.
+    fn make_room(&self, wanted_by: &SessionRuntime) {
+        while let Some(making_room) = self.pool.make_room() {
+            let Some(idle) = self.take_longest_idle(Some(wanted_by.session), std::time::Duration::ZERO)
+            else {
+                return;
+            };
+            self.metrics.agent_evicted("room");
+            self.tasks.spawn(async move {
+                idle.agent.stop().await;
+                drop(making_room);
+            });
+        }
+    }
+
+    /// Takes away the agent that has been idle longest, if that is at least this long; never that of `not_of`.
+    pub(super) fn take_longest_idle(
+        &self,
+        not_of: Option<SessionId>,
+        at_least: std::time::Duration,
+    ) -> Option<LiveAgent> {
+        let now = Instant::now();
+        let runtimes: Vec<_> = self.lock_runtimes().values().cloned().collect();
+        let mut idle: Vec<_> = runtimes
+            .iter()
+            .filter(|runtime| Some(runtime.session) != not_of && !runtime.is_busy())
+            .map(|runtime| (runtime.used_at(), runtime))
+            .filter(|(used_at, _)| now.duration_since(*used_at) >= at_least)
+            .collect();
+        idle.sort_by_key(|(used_at, _)| *used_at);
+        idle.into_iter()
+            .find_map(|(_, runtime)| runtime.take_idle_agent())
+    }
+
+    /// Asks a CLI about itself, in a process and a home for that alone.
+    pub(super) async fn ask_models(&self) -> Result<Value, NoAgent> {
+        let nobody = SessionRuntime::new(
+            Arc::clone(&self.store),
+            Arc::clone(&self.clock),
+            TenantId::generate(&*self.clock),
+            SessionId::generate(&*self.clock),
+            self.settings.feed,
+        );
+        let place = self.wait_for_place(&nobody, &watch::Sender::new(0)).await?;
+        let home = self.homes.of(nobody.tenant, nobody.session);
+        home.create().map_err(NoAgent::Home)?;
+        let agent = self.take_over(&self.launch.probe(&home)?, &Initialize::default(), place, None)?;
+        let answer = agent.ready().await;
+        agent.stop().await;
+        if let Err(error) = home.remove() {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a temporary home was not removed"
+            );
+        }
+        let answer = answer.map_err(NoAgent::StartFailed)?;
+        Ok(answer.get("models").cloned().unwrap_or(Value::Array(Vec::new())))
+    }
+}
