@@ -13,7 +13,6 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 
 use super::actor::ActorLimits;
-use super::feed::Feed;
 use super::home::Homes;
 use super::launch::{Folders, LaunchSettings};
 use super::line::{NotAdmitted, OnBusy, TurnControl};
@@ -238,12 +237,6 @@ impl Agents {
     pub fn turn_status(&self, session: SessionId, turn: TurnId) -> Option<TurnStatus> {
         let control = self.shared.known(session)?.line.find(turn)?;
         Some(control.status())
-    }
-
-    /// Where a session's events are shown, if anything of it lives here.
-    #[must_use]
-    pub fn feed(&self, session: SessionId) -> Option<Arc<Feed>> {
-        Some(Arc::clone(&self.shared.known(session)?.feed))
     }
 
     /// Starts a session's agent in the background, so that its next prompt meets a live process. Not when there is no

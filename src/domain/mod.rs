@@ -28,7 +28,7 @@ pub use key::{ApiKey, KeyDigest};
 pub use lease::{InstanceId, Lease, LeaseClaim, LeaseGrant};
 pub use money::MicroUsd;
 pub use names::{InvalidName, Subdir, TenantName, UserId};
-pub use options::{Effort, PermissionMode, Plugin, SessionOptions, SettingSource};
+pub use options::{Effort, PermissionMode, Plugin, SessionOptions, SettingSource, hide_mcp_secrets};
 pub use page::Page;
 pub use permission::{
     Permission, PermissionDecision, PermissionKind, PermissionResolution, PermissionRule, RuleDecision,

@@ -111,14 +111,19 @@ impl SessionOptions {
         for value in shown.env.iter_mut().flat_map(BTreeMap::values_mut) {
             HIDDEN.clone_into(value);
         }
-        for server in shown.mcp_servers.iter_mut().flat_map(Map::values_mut) {
-            for secrets in ["env", "headers"] {
-                if let Some(Value::Object(values)) = server.get_mut(secrets) {
-                    values.values_mut().for_each(|value| *value = HIDDEN.into());
-                }
+        shown.mcp_servers.iter_mut().for_each(hide_mcp_secrets);
+        shown
+    }
+}
+
+/// Takes out what MCP servers are told in secret.
+pub fn hide_mcp_secrets(servers: &mut Map<String, Value>) {
+    for server in servers.values_mut() {
+        for secrets in ["env", "headers"] {
+            if let Some(Value::Object(values)) = server.get_mut(secrets) {
+                values.values_mut().for_each(|value| *value = HIDDEN.into());
             }
         }
-        shown
     }
 }
 

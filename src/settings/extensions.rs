@@ -5,24 +5,17 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::domain::hide_mcp_secrets;
+
 /// MCP servers by name, as the CLI defines them. Printed without what they are told in secret.
 #[derive(Clone, Default, Deserialize)]
 #[serde(transparent)]
 pub struct McpServers(pub Map<String, Value>);
 
-/// What stands in the place of a secret.
-const HIDDEN: &str = "[redacted]";
-
 impl Serialize for McpServers {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut shown = self.0.clone();
-        for server in shown.values_mut() {
-            for secrets in ["env", "headers"] {
-                if let Some(Value::Object(values)) = server.get_mut(secrets) {
-                    values.values_mut().for_each(|value| *value = HIDDEN.into());
-                }
-            }
-        }
+        hide_mcp_secrets(&mut shown);
         shown.serialize(serializer)
     }
 }

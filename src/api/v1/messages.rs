@@ -2,38 +2,20 @@
 
 use actix_web::{HttpResponse, get, web};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
-use utoipa::{IntoParams, ToSchema};
-use validator::Validate;
+use utoipa::ToSchema;
 
+use super::paging::PageQuery;
 use super::session_id;
 use crate::api::ApiLimits;
 use crate::api::auth::{AsReader, Caller};
-use crate::api::input::{CheckRequest, ValidQuery};
-use crate::api::page::{CursorKey, CursorScope, PageView, page_size};
+use crate::api::input::ValidQuery;
+use crate::api::page::{CursorKey, CursorScope, PageView};
 use crate::api::problem::Problem;
 use crate::api::responses::ListInSessionProblems;
-use crate::api::v1::rules::{page_limit, within_page_limit};
 use crate::domain::{Event, EventBody, EventId};
 use crate::service::Services;
-
-/// Which page of a conversation.
-#[derive(Debug, Deserialize, Validate, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[validate(context = ApiLimits)]
-#[into_params(parameter_in = Query)]
-pub struct ListMessagesQuery {
-    /// How many messages at most.
-    #[serde(default, deserialize_with = "page_limit")]
-    #[validate(custom(function = "within_page_limit", use_context))]
-    #[param(minimum = 1)]
-    limit: Option<u32>,
-    /// The `next_cursor` of the page before.
-    cursor: Option<String>,
-}
-
-impl CheckRequest for ListMessagesQuery {}
 
 /// A message of a conversation.
 #[derive(Debug, Serialize, ToSchema)]
@@ -120,7 +102,7 @@ impl MessageView {
 #[utoipa::path(
     tag = "Sessions",
     operation_id = "list_messages",
-    params(("session_id" = String, Path, description = "The session"), ListMessagesQuery),
+    params(("session_id" = String, Path, description = "The session"), PageQuery),
     responses(
         (status = 200, description = "A page of messages", body = PageView<MessageView>),
         ListInSessionProblems,
@@ -130,7 +112,7 @@ impl MessageView {
 pub(in crate::api) async fn list_messages(
     caller: Caller<AsReader>,
     path: web::Path<String>,
-    query: ValidQuery<ListMessagesQuery>,
+    query: ValidQuery<PageQuery>,
     limits: web::Data<ApiLimits>,
     cursors: web::Data<CursorKey>,
     services: web::Data<Services>,
@@ -142,16 +124,11 @@ pub(in crate::api) async fn list_messages(
         tenant: caller.tenant,
         filter: &filter,
     };
-    let after = query
-        .0
-        .cursor
-        .as_deref()
-        .map(|cursor| cursors.read::<u64>(scope, cursor))
-        .transpose()?;
+    let after = query.0.key::<u64>(&cursors, scope)?;
     let after = after.and_then(EventId::from_number).unwrap_or(EventId::START);
     let page = services
         .sessions
-        .messages(&caller, id, after, page_size(query.0.limit, &limits))
+        .messages(&caller, id, after, query.0.size(&limits))
         .await?;
     Ok(HttpResponse::Ok().json(PageView {
         data: page.items.into_iter().filter_map(MessageView::of).collect(),

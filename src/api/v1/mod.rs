@@ -5,6 +5,7 @@ pub mod forks;
 pub mod messages;
 pub mod models;
 pub mod options;
+mod paging;
 pub mod permissions;
 mod rules;
 pub mod sessions;

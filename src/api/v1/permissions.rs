@@ -4,15 +4,16 @@ use actix_web::{HttpResponse, get, post, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use validator::Validate;
 
-use super::rules::{is_answer, is_prompt_answer, page_limit, within_page_limit};
+use super::paging::PageQuery;
+use super::rules::{is_answer, is_system_prompt};
 use super::session_id;
 use crate::api::ApiLimits;
 use crate::api::auth::{AsMember, AsReader, Caller};
 use crate::api::input::{CheckRequest, ValidJson, ValidQuery};
-use crate::api::page::{CursorKey, CursorScope, PageView, page_size};
+use crate::api::page::{CursorKey, CursorScope, PageView};
 use crate::api::problem::{Problem, ProblemCode};
 use crate::api::responses::{AnswerProblems, ListInSessionProblems, ListProblems, ReadPermissionProblems};
 use crate::domain::{Permission, PermissionDecision, PermissionId, PermissionKind, Principal, SessionId};
@@ -107,23 +108,6 @@ impl From<Permission> for PermissionView {
     }
 }
 
-/// Which page of the questions that wait.
-#[derive(Debug, Deserialize, Validate, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[validate(context = ApiLimits)]
-#[into_params(parameter_in = Query)]
-pub struct ListPermissionsQuery {
-    /// How many questions at most.
-    #[serde(default, deserialize_with = "page_limit")]
-    #[validate(custom(function = "within_page_limit", use_context))]
-    #[param(minimum = 1)]
-    limit: Option<u32>,
-    /// The `next_cursor` of the page before.
-    cursor: Option<String>,
-}
-
-impl CheckRequest for ListPermissionsQuery {}
-
 /// An answer to an agent's question.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -134,7 +118,7 @@ pub struct AnswerPermissionRequest {
     #[schema(required, nullable = false)]
     decision: Option<DecisionRequest>,
     /// What the agent is told besides; with `deny`, why.
-    #[validate(custom(function = "is_prompt_answer", use_context))]
+    #[validate(custom(function = "is_system_prompt", use_context))]
     #[schema(nullable = false, example = "Use the staging database instead.")]
     message: Option<String>,
     /// What the tool is to be called with instead, as a whole.
@@ -170,7 +154,7 @@ fn permission_id(text: &str) -> Result<PermissionId, Problem> {
 async fn list(
     caller: &Principal,
     session: Option<SessionId>,
-    query: ListPermissionsQuery,
+    query: PageQuery,
     limits: &ApiLimits,
     cursors: &CursorKey,
     services: &Services,
@@ -184,14 +168,10 @@ async fn list(
         tenant: caller.tenant,
         filter: &filter,
     };
-    let after = query
-        .cursor
-        .as_deref()
-        .map(|cursor| cursors.read::<PermissionId>(scope, cursor))
-        .transpose()?;
+    let after = query.key::<PermissionId>(cursors, scope)?;
     let page = services
         .permissions
-        .list(caller, session, after, page_size(query.limit, limits))
+        .list(caller, session, after, query.size(limits))
         .await?;
     Ok(HttpResponse::Ok().json(PageView {
         data: page.items.into_iter().map(PermissionView::from).collect(),
@@ -207,13 +187,13 @@ async fn list(
 #[utoipa::path(
     tag = "Permissions",
     operation_id = "list_permissions",
-    params(ListPermissionsQuery),
+    params(PageQuery),
     responses((status = 200, description = "A page of questions", body = PageView<PermissionView>), ListProblems)
 )]
 #[get("/api/v1/permissions")]
 pub(in crate::api) async fn list_permissions(
     caller: Caller<AsReader>,
-    query: ValidQuery<ListPermissionsQuery>,
+    query: ValidQuery<PageQuery>,
     limits: web::Data<ApiLimits>,
     cursors: web::Data<CursorKey>,
     services: web::Data<Services>,
@@ -229,14 +209,14 @@ pub(in crate::api) async fn list_permissions(
 #[utoipa::path(
     tag = "Permissions",
     operation_id = "list_session_permissions",
-    params(("session_id" = String, Path, description = "The session"), ListPermissionsQuery),
+    params(("session_id" = String, Path, description = "The session"), PageQuery),
     responses((status = 200, description = "A page of questions", body = PageView<PermissionView>), ListInSessionProblems)
 )]
 #[get("/api/v1/sessions/{session_id}/permissions")]
 pub(in crate::api) async fn list_session_permissions(
     caller: Caller<AsReader>,
     path: web::Path<String>,
-    query: ValidQuery<ListPermissionsQuery>,
+    query: ValidQuery<PageQuery>,
     limits: web::Data<ApiLimits>,
     cursors: web::Data<CursorKey>,
     services: web::Data<Services>,

@@ -116,12 +116,7 @@ pub(super) fn is_system_prompt(text: &str, limits: &ApiLimits) -> Result<(), Val
 }
 
 pub(super) fn are_tools(tools: &[String], limits: &ApiLimits) -> Result<(), ValidationError> {
-    if tools.len() > limits.tool_list_max {
-        return Err(rule(
-            "too_many",
-            format!("must have at most {} entries", limits.tool_list_max),
-        ));
-    }
+    has_room(tools.len(), limits)?;
     let good = |tool: &String| {
         tool.chars()
             .next()
@@ -147,6 +142,16 @@ fn is_long(what: &impl serde::Serialize, limits: &ApiLimits) -> Result<(), Valid
     Ok(())
 }
 
+fn has_room(entries: usize, limits: &ApiLimits) -> Result<(), ValidationError> {
+    if entries > limits.tool_list_max {
+        return Err(rule(
+            "too_many",
+            format!("must have at most {} entries", limits.tool_list_max),
+        ));
+    }
+    Ok(())
+}
+
 fn is_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     (1..=64).contains(&name.len()) && name.chars().all(allowed)
@@ -160,12 +165,7 @@ fn are_named(
     words: &'static str,
 ) -> Result<(), ValidationError> {
     is_long(things, limits)?;
-    if things.len() > limits.tool_list_max {
-        return Err(rule(
-            "too_many",
-            format!("must have at most {} entries", limits.tool_list_max),
-        ));
-    }
+    has_room(things.len(), limits)?;
     if !things.keys().all(|name| is_name(name)) {
         return Err(rule("invalid_name", "names must be 1 to 64 of `A-Z a-z 0-9 _ -`"));
     }
@@ -214,22 +214,12 @@ pub(super) fn are_plugins(plugins: &[PluginRequest], limits: &ApiLimits) -> Resu
 }
 
 pub(super) fn are_dirs(dirs: &[String], limits: &ApiLimits) -> Result<(), ValidationError> {
-    if dirs.len() > limits.tool_list_max {
-        return Err(rule(
-            "too_many",
-            format!("must have at most {} entries", limits.tool_list_max),
-        ));
-    }
+    has_room(dirs.len(), limits)?;
     dirs.iter().try_for_each(|dir| is_subdir(dir))
 }
 
 pub(super) fn are_rules(rules: &[PermissionRule], limits: &ApiLimits) -> Result<(), ValidationError> {
-    if rules.len() > limits.tool_list_max {
-        return Err(rule(
-            "too_many",
-            format!("must have at most {} entries", limits.tool_list_max),
-        ));
-    }
+    has_room(rules.len(), limits)?;
     if !rules.iter().all(PermissionRule::is_valid) {
         let words = "each `tool` must be like `WebFetch`, `*` or `Bash(git:*)`, of at most 512 bytes";
         return Err(rule("invalid_name", words));
@@ -271,10 +261,6 @@ pub(super) fn are_variables(
 /// Something that a person answers an agent with.
 pub(super) fn is_answer(answer: &Map<String, Value>, limits: &ApiLimits) -> Result<(), ValidationError> {
     is_long(answer, limits)
-}
-
-pub(super) fn is_prompt_answer(message: &str, limits: &ApiLimits) -> Result<(), ValidationError> {
-    is_system_prompt(message, limits)
 }
 
 pub(super) fn is_budget(usd: f64) -> Result<(), ValidationError> {

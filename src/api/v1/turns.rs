@@ -2,19 +2,18 @@
 
 use actix_web::{HttpResponse, get, post, web};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
-use validator::Validate;
+use utoipa::ToSchema;
 
+use super::paging::PageQuery;
 use super::{session_id, turn_id};
 use crate::api::ApiLimits;
 use crate::api::auth::{AsMember, AsReader, Caller};
-use crate::api::input::{CheckRequest, ValidQuery};
-use crate::api::page::{CursorKey, CursorScope, PageView, page_size};
+use crate::api::input::ValidQuery;
+use crate::api::page::{CursorKey, CursorScope, PageView};
 use crate::api::problem::Problem;
 use crate::api::responses::{InterruptProblems, ListInSessionProblems, ReadTurnProblems};
-use crate::api::v1::rules::{page_limit, within_page_limit};
 use crate::domain::{ToolCall, TurnErrorCode, TurnId, TurnStatus, Usage};
 use crate::service::{Services, TurnDetails};
 
@@ -106,23 +105,6 @@ impl From<TurnDetails> for TurnView {
     }
 }
 
-/// Which page of a session's turns.
-#[derive(Debug, Deserialize, Validate, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[validate(context = ApiLimits)]
-#[into_params(parameter_in = Query)]
-pub struct ListTurnsQuery {
-    /// How many turns at most.
-    #[serde(default, deserialize_with = "page_limit")]
-    #[validate(custom(function = "within_page_limit", use_context))]
-    #[param(minimum = 1)]
-    limit: Option<u32>,
-    /// The `next_cursor` of the page before.
-    cursor: Option<String>,
-}
-
-impl CheckRequest for ListTurnsQuery {}
-
 /// List a session's turns
 ///
 /// Newest first.
@@ -131,14 +113,14 @@ impl CheckRequest for ListTurnsQuery {}
 #[utoipa::path(
     tag = "Turns",
     operation_id = "list_turns",
-    params(("session_id" = String, Path, description = "The session"), ListTurnsQuery),
+    params(("session_id" = String, Path, description = "The session"), PageQuery),
     responses((status = 200, description = "A page of turns", body = PageView<TurnView>), ListInSessionProblems)
 )]
 #[get("/api/v1/sessions/{session_id}/turns")]
 pub(in crate::api) async fn list_turns(
     caller: Caller<AsReader>,
     path: web::Path<String>,
-    query: ValidQuery<ListTurnsQuery>,
+    query: ValidQuery<PageQuery>,
     limits: web::Data<ApiLimits>,
     cursors: web::Data<CursorKey>,
     services: web::Data<Services>,
@@ -150,15 +132,10 @@ pub(in crate::api) async fn list_turns(
         tenant: caller.tenant,
         filter: &filter,
     };
-    let before = query
-        .0
-        .cursor
-        .as_deref()
-        .map(|cursor| cursors.read::<TurnId>(scope, cursor))
-        .transpose()?;
+    let before = query.0.key::<TurnId>(&cursors, scope)?;
     let page = services
         .turns
-        .list(&caller, id, before, page_size(query.0.limit, &limits))
+        .list(&caller, id, before, query.0.size(&limits))
         .await?;
     Ok(HttpResponse::Ok().json(PageView {
         data: page.items.into_iter().map(TurnView::from).collect(),
