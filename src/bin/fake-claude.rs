@@ -217,6 +217,10 @@ impl Fake {
                 _ => return self.interrupted(&id, &prompt, ""),
             },
             "silence" => sleep_for_ever(),
+            "fall-silent" => {
+                delta("half an ");
+                sleep_for_ever();
+            }
             "exit" => {
                 delta("half an ");
                 complain("fake-claude: told to exit");

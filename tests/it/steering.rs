@@ -201,16 +201,8 @@ async fn a_cli_that_does_not_answer_is_told_by_name() {
         .start();
     let client = app.client();
     let id = client.session("alice").await;
-    let stream = client.stream(&id, "silence").await;
-    until("the turn runs", async || {
-        let session = client
-            .get(&format!("/api/v1/sessions/{id}"))
-            .await
-            .expect(200)
-            .body;
-        (session["busy"] == true && session["agent_live"] == true).then_some(())
-    })
-    .await;
+    let mut stream = client.stream(&id, "fall-silent").await;
+    stream.until("text_delta").await;
     client
         .get(&format!("/api/v1/sessions/{id}/context"))
         .await
