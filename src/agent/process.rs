@@ -94,6 +94,7 @@ impl Process {
         )]
         let mut command = Command::new(program.guardian.as_ref().unwrap_or(&program.path));
         if program.guardian.is_some() {
+            command.arg0("paddock");
             command.args(guardian::arguments(
                 std::process::id(),
                 &program.path,

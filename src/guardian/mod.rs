@@ -18,6 +18,9 @@ pub const COMMAND: &str = "agent-exec";
 /// The hidden command of this program that becomes the CLI, and ends with its guardian.
 pub const INNER_COMMAND: &str = "agent-exec-inner";
 
+/// This program, also when its file has been replaced by a newer one meanwhile: as whoever starts it sees itself.
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// Whether this system can have guardians.
 #[must_use]
 pub const fn is_supported() -> bool {
@@ -70,7 +73,7 @@ mod linux {
     };
     use tokio::signal::unix::{SignalKind, signal};
 
-    use super::{INNER_COMMAND, tree};
+    use super::{INNER_COMMAND, OWN_PROGRAM, tree};
 
     /// How long is waited between two looks for what is left.
     const LOOK_AGAIN: Duration = Duration::from_millis(2);
@@ -125,7 +128,7 @@ mod linux {
             clippy::disallowed_methods,
             reason = "this is the one process that a guardian starts"
         )]
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(OWN_PROGRAM);
         let child = command
             .arg(INNER_COMMAND)
             .arg(std::process::id().to_string())

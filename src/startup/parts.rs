@@ -143,7 +143,7 @@ fn guardian(configured: Option<PathBuf>) -> Option<PathBuf> {
     if !guardian::is_supported() {
         return None;
     }
-    configured.or_else(|| std::env::current_exe().ok())
+    Some(configured.unwrap_or_else(|| guardian::OWN_PROGRAM.into()))
 }
 
 pub(super) fn copy_limits(settings: &Settings) -> CopyLimits {
