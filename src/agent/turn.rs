@@ -161,9 +161,7 @@ impl TurnRun {
     ) -> Option<TurnPlace> {
         match self.begin().await {
             Ok(after) => {
-                self.keep_receipt(after).await;
-                // Nobody may be waiting any more; the turn runs all the same.
-                let _waits = taken.send(Ok(self.started(after)));
+                self.tell_taken(after, taken).await;
                 Some(place)
             }
             Err(error) => {
@@ -185,10 +183,7 @@ impl TurnRun {
             position: ticket.position(),
         };
         match self.runtime.log.queue_turn(&self.plan.turn, vec![waits]).await {
-            Ok(after) => {
-                self.keep_receipt(after).await;
-                let _waits = taken.send(Ok(self.started(after)));
-            }
+            Ok(after) => self.tell_taken(after, taken).await,
             Err(error) => {
                 let _waits = taken.send(Err(error.into()));
                 return None;
@@ -200,17 +195,13 @@ impl TurnRun {
             place = ticket.granted() => Ok(place),
         };
         drop(ticket);
-        let error = match granted {
+        // The place, if there is one, is passed on only when the turn has its outcome.
+        let (_place, error) = match granted {
             Ok(place) => match self.begin_queued().await {
                 Ok(()) => return Some(place),
-                Err(error) => {
-                    // The place is passed on only when the turn has its outcome.
-                    let turn = self.store_unbegun(error).await;
-                    self.control.set_ended(turn);
-                    return None;
-                }
+                Err(error) => (Some(place), error),
             },
-            Err(error) => error,
+            Err(error) => (None, error),
         };
         let turn = self.store_unbegun(error).await;
         self.control.set_ended(turn);
@@ -243,16 +234,20 @@ impl TurnRun {
         }
     }
 
-    /// Keeps which turn the request began. Here, and not where the request is served: that may be given up at any moment.
-    async fn keep_receipt(&self, after: EventId) {
-        let Some(key) = &self.plan.request_key else { return };
+    /// Tells that the turn is taken; first the store, if the request may be sent again. Here, and not where the request is
+    /// served: that may be given up at any moment.
+    async fn tell_taken(&self, after: EventId, taken: oneshot::Sender<Result<StartedTurn, TurnRefused>>) {
         let turn = self.plan.turn.id;
-        let receipt = serde_json::to_vec(&TurnReceipt { turn, after }).unwrap_or_default();
-        let tenant = self.plan.session.tenant;
-        if let Err(error) = self.shared.store.finish_request(tenant, key, &receipt).await {
-            tracing::error!(turn.id = %turn, error = &error as &dyn std::error::Error,
-                "which request began a turn was not stored");
+        if let Some(key) = &self.plan.request_key {
+            let receipt = serde_json::to_vec(&TurnReceipt { turn, after }).unwrap_or_default();
+            let tenant = self.plan.session.tenant;
+            if let Err(error) = self.shared.store.finish_request(tenant, key, &receipt).await {
+                tracing::error!(turn.id = %turn, error = &error as &dyn std::error::Error,
+                    "which request began a turn was not stored");
+            }
         }
+        // Nobody may be waiting any more; the turn runs all the same.
+        let _waits = taken.send(Ok(self.started(after)));
     }
 
     fn started(&self, after: EventId) -> StartedTurn {

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::ApiLimits;
 use super::problem::{Problem, ProblemCode};
-use crate::domain::TenantId;
+use crate::domain::{Page, TenantId};
 
 /// How much of a signature is kept, in bytes.
 const TAG_BYTES: usize = 16;
@@ -27,6 +27,20 @@ pub struct PageView<T> {
     /// What to send as `cursor`, with the same filter, for the next page; null on the last one.
     #[schema(required)]
     pub next_cursor: Option<String>,
+}
+
+impl<T> PageView<T> {
+    /// A page of a list, each entry as its view.
+    pub fn of<I: Into<T>, K: ToString>(
+        page: Page<I, K>,
+        cursors: &CursorKey,
+        scope: CursorScope<'_>,
+    ) -> Self {
+        Self {
+            data: page.items.into_iter().map(Into::into).collect(),
+            next_cursor: page.next.map(|key| cursors.write(scope, &key)),
+        }
+    }
 }
 
 /// Signs cursors. All instances of a server have the same key.

@@ -84,6 +84,16 @@ impl PermissionService {
         id: PermissionId,
     ) -> Result<Permission, Error> {
         self.sessions.find(caller, session).await?;
+        self.question(caller, session, id).await
+    }
+
+    /// A question of a session that the caller may see.
+    async fn question(
+        &self,
+        caller: &Principal,
+        session: SessionId,
+        id: PermissionId,
+    ) -> Result<Permission, Error> {
         let found = self.store.find_permission(caller.tenant, id).await?;
         found
             .filter(|permission| permission.session == session)
@@ -99,7 +109,7 @@ impl PermissionService {
         answer: PermissionAnswer,
     ) -> Result<Permission, Error> {
         self.sessions.find_usable(caller, session).await?;
-        let asked = self.get(caller, session, id).await?;
+        let asked = self.question(caller, session, id).await?;
         if let Some(resolution) = asked.resolution {
             return Err(Error::PermissionAnswered {
                 decision: resolution.decision,

@@ -76,13 +76,8 @@ async fn turns_of_a_session_wait_in_order_and_each_gets_its_own_answer() {
     let second = submit(&client, &id, "% say two", "queue").await.expect(202);
     assert_eq!(second.text("status"), "queued");
     let body = json!({"message": "% say three", "on_busy": "queue"});
-    let response = client
-        .request(Method::POST, &format!("/api/v1/sessions/{id}/stream"))
-        .json(&body)
-        .send()
-        .await
-        .unwrap();
-    let events = Stream::of(response).rest().await;
+    let stream = client.open(&format!("/api/v1/sessions/{id}/stream"), &body).await;
+    let events = stream.rest().await;
     assert_eq!(
         (
             events[0]["type"].as_str(),
@@ -397,13 +392,8 @@ async fn a_lost_conversation_begins_anew_only_where_that_is_asked_for() {
     let client = app.client();
     client.ask(&id, "hello").await.problem(409, "conversation_lost");
     let body = json!({"message": "% say hello again", "on_lost": "fresh"});
-    let response = client
-        .request(Method::POST, &format!("/api/v1/sessions/{id}/stream"))
-        .json(&body)
-        .send()
-        .await
-        .unwrap();
-    let events = Stream::of(response).rest().await;
+    let stream = client.open(&format!("/api/v1/sessions/{id}/stream"), &body).await;
+    let events = stream.rest().await;
     let reset = events
         .iter()
         .find(|event| event["type"] == "conversation_reset")

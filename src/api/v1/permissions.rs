@@ -173,10 +173,7 @@ async fn list(
         .permissions
         .list(caller, session, after, query.size(limits))
         .await?;
-    Ok(HttpResponse::Ok().json(PageView {
-        data: page.items.into_iter().map(PermissionView::from).collect(),
-        next_cursor: page.next.map(|id| cursors.write(scope, &id)),
-    }))
+    Ok(HttpResponse::Ok().json(PageView::<PermissionView>::of(page, cursors, scope)))
 }
 
 /// List what agents ask

@@ -346,10 +346,7 @@ pub(in crate::api) async fn list_sessions(
         .sessions
         .list(&caller, query, before, page_size(asked.limit, &limits))
         .await?;
-    Ok(HttpResponse::Ok().json(PageView {
-        data: page.items.into_iter().map(SessionView::from).collect(),
-        next_cursor: page.next.map(|id| cursors.write(scope, &id)),
-    }))
+    Ok(HttpResponse::Ok().json(PageView::<SessionView>::of(page, &cursors, scope)))
 }
 
 /// Get a session

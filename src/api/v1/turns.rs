@@ -137,10 +137,7 @@ pub(in crate::api) async fn list_turns(
         .turns
         .list(&caller, id, before, query.0.size(&limits))
         .await?;
-    Ok(HttpResponse::Ok().json(PageView {
-        data: page.items.into_iter().map(TurnView::from).collect(),
-        next_cursor: page.next.map(|id| cursors.write(scope, &id)),
-    }))
+    Ok(HttpResponse::Ok().json(PageView::<TurnView>::of(page, &cursors, scope)))
 }
 
 /// Get a turn

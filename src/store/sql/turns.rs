@@ -10,6 +10,12 @@ use super::writer::{Entries, Work};
 use crate::domain::{Epoch, Event, Page, SessionId, TenantId, Turn, TurnId};
 use crate::store::{Result, TurnEnd, TurnStore, storable};
 
+impl<E: Engine> SqlStore<E> {
+    async fn commit(&self, tenant: TenantId, session: SessionId, epoch: Epoch, work: Work) -> Result<()> {
+        self.writer.write(tenant, session, epoch, work).await.map(|_| ())
+    }
+}
+
 #[async_trait]
 impl<E: Engine> TurnStore for SqlStore<E> {
     async fn queue_turn(&self, tenant: TenantId, epoch: Epoch, turn: &Turn, events: &[Event]) -> Result<()> {
@@ -18,10 +24,7 @@ impl<E: Engine> TurnStore for SqlStore<E> {
             turn: Box::new(turn.clone()),
             entries: Entries::of(events)?,
         };
-        self.writer
-            .write(tenant, turn.session, epoch, work)
-            .await
-            .map(|_| ())
+        self.commit(tenant, turn.session, epoch, work).await
     }
 
     async fn begin_turn(&self, tenant: TenantId, epoch: Epoch, turn: &Turn, events: &[Event]) -> Result<()> {
@@ -31,10 +34,7 @@ impl<E: Engine> TurnStore for SqlStore<E> {
             turn: Box::new(turn.clone()),
             entries: Entries::of(events)?,
         };
-        self.writer
-            .write(tenant, turn.session, epoch, work)
-            .await
-            .map(|_| ())
+        self.commit(tenant, turn.session, epoch, work).await
     }
 
     async fn finish_turn(
@@ -49,10 +49,7 @@ impl<E: Engine> TurnStore for SqlStore<E> {
             outcome: to_json("write a turn's outcome", &end.outcome)?,
             entries: Entries::of(events)?,
         };
-        self.writer
-            .write(tenant, end.session, epoch, work)
-            .await
-            .map(|_| ())
+        self.commit(tenant, end.session, epoch, work).await
     }
 
     async fn find_turn(&self, tenant: TenantId, session: SessionId, id: TurnId) -> Result<Option<Turn>> {

@@ -132,12 +132,12 @@ impl Client {
     /// Sends a message and follows what comes back.
     pub(crate) async fn stream(&self, session: &str, message: &str) -> Stream {
         let body = json!({"session_id": session, "message": message});
-        let response = self
-            .request(Method::POST, "/api/v1/chat/stream")
-            .json(&body)
-            .send()
-            .await
-            .unwrap();
+        self.open("/api/v1/chat/stream", &body).await
+    }
+
+    /// Opens a stream.
+    pub(crate) async fn open(&self, path: &str, body: &Value) -> Stream {
+        let response = self.request(Method::POST, path).json(body).send().await.unwrap();
         assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
         Stream::of(response)
     }
