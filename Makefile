@@ -8,28 +8,32 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 .PHONY: run
-run: cli ## Install what is needed, build, and serve on http://127.0.0.1:8000
+run: cli fence-tools ## Install what is needed, build, and serve on http://127.0.0.1:8000
 	@cargo build --release --locked --bin paddock
 	@exec scripts/run.sh
 
 .PHONY: test
-test: cli test-tools fmt-check lint doc ## Install what is needed and run every check and test
+test: cli fence-tools test-tools fmt-check lint doc ## Install what is needed and run every check and test
 	export PADDOCK_CLI_PATH="$$(scripts/install-cli.sh)"; \
 	cargo test --workspace --locked --doc; \
 	cargo test --workspace --locked --all-targets
 
 .PHONY: soak
-soak: cli test-tools ## Run the longest tests: a thousand rounds of the plug pulled
+soak: cli fence-tools test-tools ## Run the longest tests: a thousand rounds of the plug pulled
 	export PADDOCK_CLI_PATH="$$(scripts/install-cli.sh)" PADDOCK_CRASH_ROUNDS=1000; \
 	cargo test --locked --test it crash:: -- --nocapture
 
 .PHONY: bench
-bench: test-tools ## Measure; the figures and how to read them are in benches/README.md
+bench: fence-tools test-tools ## Measure; the figures and how to read them are in benches/README.md
 	cargo bench --locked
 
 .PHONY: cli
 cli: ## Install the pinned Claude Code CLI into tools/claude-cli
 	@scripts/install-cli.sh >/dev/null
+
+.PHONY: fence-tools
+fence-tools: ## Install bubblewrap, where that can be done without asking
+	@scripts/install-fence-tools.sh
 
 .PHONY: test-tools
 test-tools: ## Install what only the tests need

@@ -260,7 +260,11 @@ impl Server {
         Self {
             child,
             base,
-            http: reqwest::Client::new(),
+            http: {
+                // It speaks no TLS, but wants to be able to.
+                let _installed = rustls::crypto::ring::default_provider().install_default();
+                reqwest::Client::new()
+            },
         }
     }
 

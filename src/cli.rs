@@ -1,4 +1,4 @@
-//! The command line: `paddock serve | migrate | export | import | config | openapi`.
+//! The command line: `paddock serve | migrate | export | import | reseal | config | openapi`.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -11,8 +11,10 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::guardian;
+use crate::jail::{self, trial};
+use crate::service;
 use crate::settings::{LoadOptions, LogFormat as SettingsLogFormat, Settings, StorageKind};
-use crate::startup::{Application, Stopper, stores};
+use crate::startup::{self, Application, Stopper, stores};
 use crate::store::sql::migrate::PendingMigration;
 use crate::store::{Store, archive};
 use crate::telemetry::{self, LogFormat};
@@ -50,6 +52,8 @@ enum Command {
         #[arg(value_name = "FILE")]
         input: PathBuf,
     },
+    /// Seal anew what older sealing keys sealed, so that they may be taken out of the settings.
+    Reseal,
     /// Print the settings in force, without secrets.
     Config,
     /// Print the OpenAPI document.
@@ -65,16 +69,26 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Become an agent: what a guardian starts the CLI with.
+    /// Become an agent, in its jail: what a guardian starts the CLI with.
     #[command(name = guardian::INNER_COMMAND, hide = true)]
-    AgentExecInner {
+    JailExec {
         /// The guardian's process id.
-        guardian: u32,
+        #[arg(long)]
+        guardian: Option<u32>,
+        /// That the namespaces are made already.
+        #[arg(long)]
+        inside: bool,
         /// The CLI.
         program: PathBuf,
         /// Its arguments.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
+    },
+    /// Try to get out of a jail: what the server starts to see whether it holds.
+    #[command(name = trial::COMMAND, hide = true)]
+    JailTrial {
+        /// What lies outside, as JSON.
+        bait: String,
     },
 }
 
@@ -87,17 +101,26 @@ impl Cli {
             Command::Serve => serve(self.settings()?),
             Command::Migrate { check } => migrate(&self.settings()?, check),
             Command::Export { ref output } => export(&self.settings()?, output.as_deref()),
+            Command::Reseal => reseal(&self.settings()?),
             Command::Import { ref input } => import(&self.settings()?, input),
             Command::AgentExec {
                 server,
                 program,
                 arguments,
             } => match guardian::run(server, &program, &arguments)? {},
-            Command::AgentExecInner {
+            Command::JailExec {
                 guardian,
+                inside,
                 program,
                 arguments,
-            } => match guardian::become_program(guardian, &program, &arguments)? {},
+            } => {
+                guardian.map_or(Ok(()), guardian::end_with)?;
+                match jail::become_program(inside, &program, &arguments)? {}
+            }
+            Command::JailTrial { bait } => {
+                let findings = trial::attempt_all(&serde_json::from_str(&bait)?);
+                print(&serde_json::to_string(&findings)?)
+            }
         }
     }
 
@@ -200,6 +223,16 @@ fn import(settings: &Settings, input: &Path) -> anyhow::Result<()> {
     })
 }
 
+fn reseal(settings: &Settings) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        let keys = startup::sealing_keys(settings)?;
+        let store = open_stored(settings).await?;
+        let resealed = service::reseal(&*store, &keys).await?;
+        store.close().await;
+        print(&format!("sealed {resealed} credentials anew"))
+    })
+}
+
 fn report(what: &str, summary: &archive::Summary) -> anyhow::Result<()> {
     let mut err = std::io::stderr().lock();
     writeln!(
@@ -219,6 +252,10 @@ fn serve(settings: Settings) -> anyhow::Result<()> {
         SettingsLogFormat::Json => LogFormat::Json,
     };
     telemetry::install(&settings.telemetry.log_filter, format)?;
+    // It holds secrets: no core file of it is written, and no process of its user looks into it.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .context("the server cannot be closed to other processes")?;
     let runtime = runtime()?;
     let served = runtime.block_on(async {
         let drain = settings.api.drain_timeout;

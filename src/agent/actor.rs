@@ -18,12 +18,14 @@ use tokio::time::Instant;
 use tokio_util::codec::FramedRead;
 use uuid::Uuid;
 
+use super::control_group::ControlGroup;
 use super::handle::{Agent, AgentEnd, AgentState, Command};
 use super::metrics::AgentMetrics;
 use super::pool::Place;
 use super::process::{ExitStatus, Pipes, Process};
 use super::transcript::{Kept, TranscriptQueue};
 use crate::domain::MicroUsd;
+use crate::gateway::Door;
 use crate::lifecycle::Tasks;
 use crate::protocol::control::{self, Initialize};
 use crate::protocol::lines::{Line, LineDecoder};
@@ -49,20 +51,22 @@ pub struct ActorLimits {
 /// Takes over a started process. `place` is held until nothing is left of it. What the CLI writes down goes to
 /// `transcript`, if it is kept.
 #[must_use]
-#[expect(
-    clippy::too_many_arguments,
-    reason = "these are the parts of one actor, put together in one place"
-)]
 pub(super) fn take_over(
     process: Process,
     pipes: Pipes,
     initialize: &Initialize,
     limits: ActorLimits,
     metrics: Arc<AgentMetrics>,
-    place: Place,
-    transcript: Option<TranscriptQueue>,
+    belongings: Belongings,
     tasks: &Tasks,
 ) -> Agent {
+    let Belongings {
+        place,
+        transcript,
+        door,
+        control_group,
+    } = belongings;
+    let meter = door.as_ref().map(|door| door.meter().clone());
     let (commands, inbox) = mpsc::channel(8);
     let (state, watched) = watch::channel(AgentState::Starting);
     let pid = process.id();
@@ -86,6 +90,8 @@ pub(super) fn take_over(
         asked: HashMap::new(),
         asks: 0,
         place: Some(place),
+        door,
+        control_group,
     };
     let hello = initialize.to_line();
     tasks.spawn(async move {
@@ -95,8 +101,22 @@ pub(super) fn take_over(
         commands,
         state: watched,
         transcript,
+        meter,
         pid,
     }
+}
+
+/// What is an agent's for as long as its process lives.
+#[derive(Debug)]
+pub(super) struct Belongings {
+    /// Its place in the pool.
+    pub(super) place: Place,
+    /// Where what its CLI writes down goes, if it is kept.
+    pub(super) transcript: Option<TranscriptQueue>,
+    /// Its way to the model, if there is a gateway.
+    pub(super) door: Option<Door>,
+    /// Its control group, if it has one.
+    pub(super) control_group: Option<ControlGroup>,
 }
 
 /// The turn whose messages are handed on.
@@ -137,6 +157,10 @@ struct Actor {
     asks: u64,
     /// Its place in the pool, given back before its end is told.
     place: Option<Place>,
+    /// Its way to the model, closed with its end.
+    door: Option<Door>,
+    /// Its control group, removed with its end.
+    control_group: Option<ControlGroup>,
 }
 
 /// How far the end of a process has come.
@@ -423,6 +447,8 @@ impl Actor {
             complaint,
         };
         self.place = None;
+        self.door = None;
+        self.control_group = None;
         // Whoever waits for the turn's next message looks here when there is none; so this comes first.
         self.state.send_replace(AgentState::Ended(Arc::new(end)));
         self.turn = None;

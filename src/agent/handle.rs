@@ -10,6 +10,8 @@ use uuid::Uuid;
 
 use super::process::ExitStatus;
 use super::transcript::{Kept, TranscriptLost, TranscriptQueue};
+use crate::domain::TurnId;
+use crate::gateway::Meter;
 use crate::protocol::message::CliMessage;
 
 /// Where an agent is in its life.
@@ -51,6 +53,8 @@ pub struct Agent {
     pub(super) state: watch::Receiver<AgentState>,
     /// Keeps what its CLI writes down, if that is kept.
     pub(super) transcript: Option<TranscriptQueue>,
+    /// Counts what it uses of the model, if that goes through the gateway.
+    pub(super) meter: Option<Meter>,
     /// Its process id, for logs.
     pub pid: Option<u32>,
 }
@@ -147,6 +151,9 @@ impl Agent {
     /// before, the process has ended.
     pub async fn start_turn(&self, prompt: Uuid, line: Bytes) -> Result<TurnMessages, Gone> {
         let (messages, received) = mpsc::channel(32);
+        if let Some(meter) = &self.meter {
+            meter.begin_turn(TurnId::from_uuid(prompt));
+        }
         self.commands
             .send(Command::Turn {
                 prompt,

@@ -7,13 +7,18 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 
 use serde_json::{Map, Value, json};
 
+use super::control_group::ControlGroup;
+use super::fence::Fence;
 use super::home::Home;
 use super::process::{self, Program, StartError};
-use crate::domain::{Session, SessionOptions, SettingSource};
+use crate::domain::{CredentialKind, Session, SessionOptions, SettingSource};
+use crate::gateway::credential::Credential;
+use crate::gateway::{Door, Gateway};
+use crate::jail::Level;
 use crate::protocol::control::{INITIALIZE_FIELDS, Initialize};
 use crate::security::workspace::{Workspace, WorkspaceIdentity};
 
@@ -24,10 +29,16 @@ pub struct LaunchSettings {
     pub cli_path: PathBuf,
     /// Variables that every agent gets, from the server's environment and settings. No secrets.
     pub environment: BTreeMap<String, OsString>,
-    /// Where the model's API is; the CLI's own choice when absent.
+    /// Where the model's API is, where there is no gateway; the CLI's own choice when absent.
     pub model_base_url: Option<String>,
-    /// How the CLI proves itself to the model's API.
-    pub credential: Option<ModelCredential>,
+    /// How the CLI proves itself to the model's API, where there is no gateway.
+    pub credential: Option<Credential>,
+    /// What agents talk to instead of the model's API.
+    pub gateway: Option<Gateway>,
+    /// What fences agents in.
+    pub fence: Fence,
+    /// What a new private home begins with.
+    pub home_template: Option<PathBuf>,
     /// The program that guards agents; `None` where there are no guardians.
     pub guardian: Option<PathBuf>,
     /// MCP servers that every session has, by name; a session's own of the same name comes before.
@@ -41,6 +52,8 @@ pub struct LaunchSettings {
 pub struct Folders {
     /// Its workspace.
     pub workspace: Workspace,
+    /// All of its user's.
+    pub tree: Workspace,
     /// What it works in besides.
     pub added: Vec<Workspace>,
     /// The plugins that it brings.
@@ -58,25 +71,27 @@ impl Folders {
     }
 }
 
-/// How the CLI proves itself to the model's API.
-#[derive(Debug)]
-pub enum ModelCredential {
-    /// An API key, sent as `x-api-key`.
-    ApiKey(SecretString),
-    /// A token, sent as a bearer.
-    AuthToken(SecretString),
-    /// A long-lived OAuth token of the CLI's own login.
-    OauthToken(SecretString),
+/// Where the gateway listens.
+const GATEWAY_HOST: &str = "127.0.0.1";
+
+/// The variable by which the CLI is told a credential of this kind.
+fn variable(kind: CredentialKind) -> &'static str {
+    match kind {
+        CredentialKind::ApiKey => "ANTHROPIC_API_KEY",
+        CredentialKind::AuthToken => "ANTHROPIC_AUTH_TOKEN",
+        CredentialKind::OauthToken => "CLAUDE_CODE_OAUTH_TOKEN",
+    }
 }
 
-impl ModelCredential {
-    fn variable(&self) -> (&'static str, &SecretString) {
-        match self {
-            Self::ApiKey(secret) => ("ANTHROPIC_API_KEY", secret),
-            Self::AuthToken(secret) => ("ANTHROPIC_AUTH_TOKEN", secret),
-            Self::OauthToken(secret) => ("CLAUDE_CODE_OAUTH_TOKEN", secret),
-        }
-    }
+/// What an agent gets of its own: a way to the model, and a user of the machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Means<'a> {
+    /// Its door to the gateway, if there is one.
+    pub door: Option<&'a Door>,
+    /// The user that it runs under; the server's own when absent.
+    pub user: Option<u32>,
+    /// The control group that it is put into, if it has one.
+    pub control_group: Option<&'a ControlGroup>,
 }
 
 impl LaunchSettings {
@@ -91,7 +106,13 @@ impl LaunchSettings {
     }
 
     /// What to start for a session, in these folders.
-    pub fn program(&self, session: &Session, home: &Home, folders: &Folders) -> Result<Program, StartError> {
+    pub fn program(
+        &self,
+        session: &Session,
+        home: &Home,
+        folders: &Folders,
+        means: Means<'_>,
+    ) -> Result<Program, StartError> {
         let resume = session.conversation_started || home.has_transcript(session.claude_session_id);
         let conversation = session.claude_session_id;
         let mut arguments = base_arguments(session.options.setting_sources.as_deref().unwrap_or_default());
@@ -107,9 +128,10 @@ impl LaunchSettings {
         Ok(Program {
             path: self.locate_cli()?,
             arguments,
-            environment: self.agent_environment(home, folders.workspace.path(), asked_for),
+            environment: self.agent_environment(home, folders.workspace.path(), asked_for, means),
             working_dir: folders.workspace.as_current_dir(),
             guardian: self.guardian.clone(),
+            jail: self.fence.of_session(folders, home, &means),
         })
     }
 
@@ -138,13 +160,14 @@ impl LaunchSettings {
     }
 
     /// What to start to ask the CLI about itself.
-    pub fn probe(&self, home: &Home) -> Result<Program, StartError> {
+    pub fn probe(&self, home: &Home, means: Means<'_>) -> Result<Program, StartError> {
         Ok(Program {
             path: self.locate_cli()?,
             arguments: base_arguments(&[]),
-            environment: self.agent_environment(home, home.path(), []),
+            environment: self.agent_environment(home, home.path(), [], means),
             working_dir: home.path().to_owned(),
             guardian: self.guardian.clone(),
+            jail: self.fence.of_nobody(home, &means),
         })
     }
 
@@ -154,6 +177,7 @@ impl LaunchSettings {
         home: &Home,
         shown_dir: &Path,
         asked_for: impl IntoIterator<Item = (&'a String, &'a String)>,
+        means: Means<'_>,
     ) -> BTreeMap<String, OsString> {
         let mut environment = self.environment.clone();
         environment.extend(
@@ -178,12 +202,26 @@ impl LaunchSettings {
         ] {
             set(switch, "1".into());
         }
+        if self.fence.level > Level::None {
+            // So that it lets tools do as they are allowed to, also where the server is root.
+            set("IS_SANDBOX", "1".into());
+        }
+        if let Some(door) = means.door {
+            set("ANTHROPIC_BASE_URL", door.base_url().into());
+            set("ANTHROPIC_AUTH_TOKEN", door.token().expose_secret().into());
+            // A proxy is for what lies beyond the machine.
+            let direct = match self.environment.get("NO_PROXY").and_then(|list| list.to_str()) {
+                Some(list) => format!("{list},{GATEWAY_HOST}"),
+                None => GATEWAY_HOST.to_owned(),
+            };
+            set("NO_PROXY", direct.into());
+            return environment;
+        }
         if let Some(url) = &self.model_base_url {
             set("ANTHROPIC_BASE_URL", url.into());
         }
-        if let Some(credential) = &self.credential {
-            let (name, secret) = credential.variable();
-            set(name, secret.expose_secret().into());
+        if let Some(Credential { kind, secret }) = &self.credential {
+            set(variable(*kind), secret.expose_secret().into());
         }
         environment
     }

@@ -13,6 +13,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 
 use super::actor::ActorLimits;
+use super::disk::DiskLimits;
 use super::home::Homes;
 use super::launch::{Folders, LaunchSettings};
 use super::line::{NotAdmitted, OnBusy, TurnControl};
@@ -24,6 +25,7 @@ use super::questions::QuestionSettings;
 use super::runtime::{FeedLimits, SessionRuntime};
 use super::starting::Purpose;
 use super::turn::{OnLost, StartedTurn, TurnPlan, TurnRun};
+use super::users::TenantUsers;
 use crate::domain::{
     Attachment, Clock, EventBody, Session, SessionId, TenantId, TranscriptPath, Turn, TurnError,
     TurnErrorCode, TurnId, TurnStatus,
@@ -58,6 +60,8 @@ pub struct AgentSettings {
     pub memory_max_bytes: u64,
     /// How often that memory is looked at.
     pub memory_interval: Duration,
+    /// How much a session's folders may hold.
+    pub disk: DiskLimits,
     /// How what agents ask is treated.
     pub questions: QuestionSettings,
     /// How each process is treated.
@@ -143,6 +147,8 @@ pub(super) struct Shared {
     /// What all agents took when that was last looked at, in bytes.
     pub(super) memory_bytes: AtomicU64,
     models: OnceCell<Value>,
+    /// The users of the machine that tenants' agents run under.
+    pub(super) users: TenantUsers,
     /// Guarded by a std mutex: held for a look-up or a removal, never across an await.
     runtimes: Mutex<HashMap<SessionId, Arc<SessionRuntime>>>,
 }
@@ -173,6 +179,7 @@ impl Agents {
                 tasks,
                 shutdown,
                 models: OnceCell::new(),
+                users: TenantUsers::default(),
                 runtimes: Mutex::default(),
             }),
         }

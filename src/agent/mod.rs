@@ -5,7 +5,10 @@
 //! keeps the turns of a session in order, `pool` bounds the processes.
 
 pub mod actor;
+pub mod control_group;
+mod disk;
 pub mod feed;
+pub mod fence;
 pub mod handle;
 pub mod home;
 pub mod launch;
@@ -23,7 +26,9 @@ mod steering;
 mod transcript;
 pub mod translate;
 pub mod turn;
+mod users;
 
+pub use disk::DiskLimits;
 pub use launch::Folders;
 pub use line::OnBusy;
 pub use manager::{AgentCounts, AgentSettings, Agents, NewTurn, TurnRefused};

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use crate::guardian;
+use crate::jail::{self, Jail, Level};
 
 /// What to start.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Program {
     pub working_dir: PathBuf,
     /// The program that guards it (see [`crate::guardian`]); without one, its group is all that ends with it.
     pub guardian: Option<PathBuf>,
+    /// The jail that it is put into by its guardian's child.
+    pub jail: Option<Jail>,
 }
 
 /// Why a process was not started.
@@ -53,6 +56,7 @@ pub enum StartError {
 pub struct Process {
     child: Child,
     hold: Hold,
+    in_namespaces: bool,
 }
 
 /// How a process ended.
@@ -62,6 +66,22 @@ pub struct ExitStatus {
     pub code: Option<i32>,
     /// The signal that ended it, if one did.
     pub signal: Option<i32>,
+}
+
+/// What bubblewrap adds to the number of the signal that ended its program.
+const SIGNALLED: i32 = 128;
+
+impl ExitStatus {
+    /// What the program's own end was, where bubblewrap told of it.
+    fn seen_through(self, bubblewrap: bool) -> Self {
+        match self.code {
+            Some(code) if bubblewrap && code > SIGNALLED => Self {
+                code: None,
+                signal: Some(code - SIGNALLED),
+            },
+            _ => self,
+        }
+    }
 }
 
 impl std::fmt::Display for ExitStatus {
@@ -88,6 +108,15 @@ pub struct Pipes {
 impl Process {
     /// Starts `program` with an environment of its own and as the leader of a new group.
     pub fn start(program: &Program) -> Result<(Self, Pipes), StartError> {
+        let refused = |source: io::Error| StartError::Refused {
+            path: program.path.clone(),
+            source,
+        };
+        let jail = program.jail.as_ref().map(Jail::to_variable).transpose();
+        let jail = jail.map_err(|error| refused(error.into()))?;
+        if jail.is_some() && program.guardian.is_none() {
+            return Err(refused(io::Error::other("without a guardian there is no jail")));
+        }
         #[expect(
             clippy::disallowed_methods,
             reason = "this is the one place that starts processes"
@@ -106,6 +135,7 @@ impl Process {
         command
             .env_clear()
             .envs(&program.environment)
+            .envs(jail.map(|jail| (jail::VARIABLE, jail)))
             .current_dir(&program.working_dir)
             .process_group(0)
             .stdin(Stdio::piped())
@@ -117,13 +147,17 @@ impl Process {
         let hold = Hold::on(&child, program.guardian.is_some());
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
-            return Err(StartError::Refused {
-                path: program.path.clone(),
-                source: io::Error::other("a pipe is missing"),
-            });
+            return Err(refused(io::Error::other("a pipe is missing")));
         };
         Ok((
-            Self { child, hold },
+            Self {
+                child,
+                hold,
+                in_namespaces: program
+                    .jail
+                    .as_ref()
+                    .is_some_and(|jail| jail.level == Level::Namespaces),
+            },
             Pipes {
                 stdin,
                 stdout,
@@ -145,7 +179,8 @@ impl Process {
             Ok(status) => ExitStatus {
                 code: status.code(),
                 signal: status.signal(),
-            },
+            }
+            .seen_through(self.in_namespaces),
             Err(_) => ExitStatus {
                 code: None,
                 signal: None,
@@ -288,6 +323,7 @@ mod tests {
             environment: BTreeMap::from([("PATH".to_owned(), OsString::from("/usr/bin:/bin"))]),
             working_dir: "/".into(),
             guardian: None,
+            jail: None,
         }
     }
 

@@ -7,17 +7,21 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::actor;
+use super::actor::{self, Belongings};
 use super::handle::{Agent, AgentEnd};
 use super::home::Home;
-use super::launch::Folders;
+use super::launch::{Folders, Means};
 use super::manager::Shared;
 use super::pool::{Entry, Place, Refused};
 use super::process::{Process, Program, StartError};
 use super::runtime::{LiveAgent, SessionRuntime};
-use super::transcript::{self, TranscriptQueue};
-use crate::domain::{Session, SessionId, TenantId, TurnError, TurnErrorCode};
+use super::transcript;
+use super::users::UserError;
+use crate::domain::{Session, SessionId, TenantId, TurnError, TurnErrorCode, UserId};
+use crate::gateway::meter::Account;
+use crate::gateway::{Door, DoorClosed};
 use crate::protocol::control::Initialize;
+use crate::security::ownership;
 use crate::store::StoreError;
 
 /// Why there is no agent for a session.
@@ -33,6 +37,12 @@ pub(super) enum NoAgent {
     Unavailable(#[from] StartError),
     #[error("the session's private home cannot be made")]
     Home(#[source] io::Error),
+    #[error(transparent)]
+    Door(#[from] DoorClosed),
+    #[error("no control group can be had for the agent")]
+    ControlGroup(#[source] io::Error),
+    #[error("no user of the machine can be had for the tenant")]
+    User(#[source] UserError),
     #[error("{}", describe_start(.0))]
     StartFailed(Arc<AgentEnd>),
     #[error("the CLI no longer has this conversation")]
@@ -47,7 +57,9 @@ impl NoAgent {
             Self::Exhausted | Self::QueueFull => TurnErrorCode::AgentsExhausted,
             Self::Closed => TurnErrorCode::ServerShutdown,
             Self::Unavailable(_) => TurnErrorCode::AgentUnavailable,
-            Self::Home(_) | Self::StartFailed(_) => TurnErrorCode::AgentStartFailed,
+            Self::Home(_) | Self::Door(_) | Self::ControlGroup(_) | Self::User(_) | Self::StartFailed(_) => {
+                TurnErrorCode::AgentStartFailed
+            }
             Self::ConversationLost => TurnErrorCode::ConversationLost,
             Self::Transcript(_) => TurnErrorCode::StoreUnavailable,
         };
@@ -69,6 +81,18 @@ fn describe_start(end: &AgentEnd) -> String {
     } else {
         format!("the CLI {how} before it was ready: {}", end.complaint)
     }
+}
+
+/// What a session's agent is to change belongs to the user that it runs under.
+fn give_to(user: u32, home: &Home, folders: &Folders) -> io::Result<()> {
+    home.give_to(user)?;
+    let tree = folders.tree.dir();
+    ownership::let_through_parent(tree, user)?;
+    ownership::give(tree, user)?;
+    for workspace in [&folders.workspace].into_iter().chain(&folders.added) {
+        ownership::give(workspace.dir(), user)?;
+    }
+    Ok(())
 }
 
 async fn end(slot: &mut Option<LiveAgent>) {
@@ -162,11 +186,31 @@ impl Shared {
         place: Place,
     ) -> Result<Agent, NoAgent> {
         let home = self.homes.of(session.tenant, session.id);
-        home.create().map_err(NoAgent::Home)?;
+        if home.create().map_err(NoAgent::Home)?
+            && let Some(template) = &self.launch.home_template
+        {
+            home.fill_from(template).map_err(NoAgent::Home)?;
+        }
         if session.conversation_started && !home.has_transcript(session.claude_session_id) {
             self.give_transcript_back(session, &home).await?;
         }
-        let program = self.launch.program(session, &home, folders)?;
+        let user = self.user_of(session.tenant).await?;
+        if let Some(user) = user {
+            give_to(user, &home, folders).map_err(NoAgent::Home)?;
+        }
+        let account = Some((session.id, session.user.clone()));
+        let door = self.open_door(session.tenant, account).await?;
+        let groups = self.launch.fence.control_groups.as_ref();
+        let control_group = groups
+            .map(|groups| groups.make(session.id))
+            .transpose()
+            .map_err(NoAgent::ControlGroup)?;
+        let means = Means {
+            door: door.as_ref(),
+            user,
+            control_group: control_group.as_ref(),
+        };
+        let program = self.launch.program(session, &home, folders, means)?;
         let initialize = self.launch.initialize(&session.options, folders);
         let kept = transcript::keep(
             runtime,
@@ -174,7 +218,36 @@ impl Shared {
             self.settings.transcript_buffer_bytes,
             &self.tasks,
         );
-        self.take_over(&program, &initialize, place, Some(kept))
+        let belongings = Belongings {
+            place,
+            transcript: Some(kept),
+            door,
+            control_group,
+        };
+        self.take_over(&program, &initialize, belongings)
+    }
+
+    /// The agent's way to the model, where there is a gateway.
+    async fn open_door(
+        &self,
+        tenant: TenantId,
+        session: Option<(SessionId, UserId)>,
+    ) -> Result<Option<Door>, NoAgent> {
+        match &self.launch.gateway {
+            Some(gateway) => Ok(Some(gateway.open_door(Account { tenant, session }).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The user of the machine that a tenant's agents run under, where tenants have users.
+    async fn user_of(&self, tenant: TenantId) -> Result<Option<u32>, NoAgent> {
+        match self.launch.fence.users {
+            Some(users) => {
+                let user = self.users.of(&*self.store, users, tenant).await;
+                user.map(Some).map_err(NoAgent::User)
+            }
+            None => Ok(None),
+        }
     }
 
     /// Fills a home that does not have the conversation from the store.
@@ -199,8 +272,7 @@ impl Shared {
         &self,
         program: &Program,
         initialize: &Initialize,
-        place: Place,
-        transcript: Option<TranscriptQueue>,
+        belongings: Belongings,
     ) -> Result<Agent, NoAgent> {
         let (process, pipes) = Process::start(program)?;
         Ok(actor::take_over(
@@ -209,8 +281,7 @@ impl Shared {
             initialize,
             self.settings.actor.clone(),
             Arc::clone(&self.metrics),
-            place,
-            transcript,
+            belongings,
             &self.tasks,
         ))
     }
@@ -311,7 +382,25 @@ impl Shared {
         let place = self.wait_for_place(&nobody, &watch::Sender::new(0)).await?;
         let home = self.homes.of(nobody.tenant, nobody.session);
         home.create().map_err(NoAgent::Home)?;
-        let agent = self.take_over(&self.launch.probe(&home)?, &Initialize::default(), place, None)?;
+        let door = self.open_door(nobody.tenant, None).await?;
+        // It is told nothing, and there is no tenant to whom a user would belong: the first one is as good as any.
+        let user = self.launch.fence.users.map(|users| users.first);
+        if let Some(user) = user {
+            home.give_to(user).map_err(NoAgent::Home)?;
+        }
+        let means = Means {
+            door: door.as_ref(),
+            user,
+            control_group: None,
+        };
+        let program = self.launch.probe(&home, means)?;
+        let belongings = Belongings {
+            place,
+            transcript: None,
+            door,
+            control_group: None,
+        };
+        let agent = self.take_over(&program, &Initialize::default(), belongings)?;
         let answer = agent.ready().await;
         agent.stop().await;
         if let Err(error) = home.remove() {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
-use super::home::{Home, create_private, private_file};
+use super::home::Home;
 use super::log::LogError;
 use super::runtime::SessionRuntime;
 use crate::domain::{ClaudeSessionId, Transcript, TranscriptEntry, TranscriptPath};
@@ -161,13 +161,9 @@ pub(super) fn give_back(
     if !has_conversation {
         return Ok(false);
     }
-    let projects = home.projects_dir();
     for file in &transcript.files {
-        let path = projects.join(file.path.as_str());
-        if let Some(folder) = path.parent() {
-            create_private(folder)?;
-        }
-        let mut out = io::BufWriter::new(private_file(&path)?);
+        let path = Path::new(file.path.as_str());
+        let mut out = io::BufWriter::new(home.transcript_file(path)?);
         let mut metadata = None;
         for entry in &file.entries {
             match agent_metadata(entry) {
@@ -177,7 +173,7 @@ pub(super) fn give_back(
         }
         out.flush()?;
         if let Some(metadata) = metadata {
-            let beside = private_file(&path.with_extension("meta.json"))?;
+            let beside = home.transcript_file(&path.with_extension("meta.json"))?;
             serde_json::to_writer(beside, &metadata)?;
         }
     }

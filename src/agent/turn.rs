@@ -4,6 +4,7 @@
 mod ending;
 mod waiting;
 
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use self::ending::Ending;
 use self::waiting::{broken, crashed, out_of_grace, stopped, until};
+use super::disk;
 use super::feed::Feed;
 use super::handle::{Agent, TurnMessages};
 use super::launch::Folders;
@@ -295,7 +297,12 @@ impl TurnRun {
                         self.write(vec![EventBody::TurnStarted {}]).await;
                     }
                     self.control.set_status(TurnStatus::Running);
-                    return self.follow(agent, messages).await;
+                    let limits = self.shared.settings.disk;
+                    let watched = disk::watch(self.written_folders(), limits, Arc::clone(&self.control));
+                    let watch = self.shared.tasks.spawn(watched);
+                    let ending = self.follow(agent, messages).await;
+                    watch.abort();
+                    return ending;
                 }
                 Err(GetAgentError::Lost) if self.plan.on_lost == OnLost::Fresh => {
                     if let Err(error) = self.begin_anew().await {
@@ -377,6 +384,19 @@ impl TurnRun {
         Ok(())
     }
 
+    /// The folders that the agent writes in.
+    fn written_folders(&self) -> Arc<Vec<OwnedFd>> {
+        let folders = &self.plan.folders;
+        let home = self
+            .shared
+            .homes
+            .of(self.plan.session.tenant, self.plan.session.id);
+        let workspaces = [&folders.workspace].into_iter().chain(&folders.added);
+        let handles = workspaces.map(|workspace| workspace.dir().as_fd().try_clone_to_owned());
+        // One that cannot be opened is not there to be filled.
+        Arc::new(handles.chain([home.handle()]).flatten().collect())
+    }
+
     /// Takes the agent's messages up to the result; every line is drained, also after an interrupt.
     async fn follow(&mut self, agent: Agent, mut messages: TurnMessages) -> Ending {
         let mut stopping: Option<(TurnErrorCode, Instant)> = None;
@@ -406,8 +426,10 @@ impl TurnRun {
                     self.tell(&agent, told).await;
                 }
                 Step::Message(Some(CliMessage::Result(result))) => {
-                    if result.ends_process() {
-                        self.end_agent(&agent, false).await;
+                    let fills_disk = matches!(stopping, Some((TurnErrorCode::WorkspaceFull, _)));
+                    if result.ends_process() || fills_disk {
+                        // What is to end at once may be at it in the background.
+                        self.end_agent(&agent, fills_disk).await;
                     }
                     return Ending::Result(Box::new(result), stopping.map(|(reason, _)| reason));
                 }

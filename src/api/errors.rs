@@ -35,7 +35,11 @@ impl From<Error> for Problem {
             Error::Store(_) | Error::Workspace(_) | Error::Copy(_) | Error::Internal { .. } => {
                 log_cause(code, &error);
             }
-            Error::SessionNotFound
+            Error::TenantNotFound
+            | Error::CredentialNotFound
+            | Error::SealingOff
+            | Error::GatewayOff
+            | Error::SessionNotFound
             | Error::SessionClosed
             | Error::SessionExpired
             | Error::TurnNotFound
@@ -58,6 +62,10 @@ impl From<Error> for Problem {
 
 fn code_of(error: &Error) -> ProblemCode {
     match error {
+        Error::TenantNotFound => ProblemCode::TenantNotFound,
+        Error::CredentialNotFound => ProblemCode::CredentialNotFound,
+        Error::SealingOff => ProblemCode::SealingOff,
+        Error::GatewayOff => ProblemCode::GatewayOff,
         Error::SessionNotFound => ProblemCode::SessionNotFound,
         Error::SessionClosed => ProblemCode::SessionClosed,
         Error::SessionExpired => ProblemCode::SessionExpired,

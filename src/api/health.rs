@@ -34,8 +34,8 @@ pub struct HealthView {
     idle_agents: usize,
     /// How many turns wait, for an agent or for a turn before them.
     queued_turns: usize,
-    /// What fences agents in; `none`: nothing does.
-    #[schema(example = "none")]
+    /// What fences agents in, as was tried at the start: `namespaces`, `landlock`, or `none`: nothing does.
+    #[schema(example = "namespaces")]
     isolation: &'static str,
     /// Where answers come from: `anthropic`, `scripted` (a script, not a model), or `missing_credential`.
     #[schema(example = "scripted")]

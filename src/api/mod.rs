@@ -181,6 +181,9 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(v1::steering::stop_task)
         .service(v1::steering::rewind_files)
         .service(v1::models::list_models)
+        .service(v1::credentials::set_model_credential)
+        .service(v1::credentials::get_model_credential)
+        .service(v1::credentials::remove_model_credential)
         .service(health::get_health)
         .service(health::get_liveness)
         .service(health::get_readiness)
@@ -198,7 +201,7 @@ pub fn openapi() -> OpenApi {
 
 fn cors_policy(options: &ServerOptions) -> Cors {
     let mut cors = Cors::default()
-        .allowed_methods(["GET", "POST", "PATCH", "DELETE"])
+        .allowed_methods(["GET", "POST", "PUT", "PATCH", "DELETE"])
         .allow_any_header()
         .expose_headers([trace::REQUEST_ID.as_str(), "retry-after", "location"])
         .max_age(600);

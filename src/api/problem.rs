@@ -43,6 +43,14 @@ pub enum ProblemCode {
     Unauthenticated,
     /// The credential does not allow this.
     Forbidden,
+    /// There is no such tenant.
+    TenantNotFound,
+    /// The tenant has no credential of its own for the model.
+    CredentialNotFound,
+    /// No sealing key is configured, and nothing secret is stored without one.
+    SealingOff,
+    /// The model gateway is switched off, and with it what only the gateway can use.
+    GatewayOff,
     /// There is no such session.
     SessionNotFound,
     /// Another turn of the session runs.
@@ -101,6 +109,8 @@ pub enum ProblemCode {
     TurnFailed,
     /// The turn was interrupted; what was done so far is kept.
     TurnInterrupted,
+    /// The session's folders hold more than they may; the turn was stopped.
+    WorkspaceFull,
     /// The turn reached the time limit that was asked for.
     TurnTimeout,
     /// The server ended while the turn ran: some of its tools may have run.
@@ -126,6 +136,8 @@ impl ProblemCode {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::WorkspaceRefused | Self::OptionForbidden => StatusCode::FORBIDDEN,
             Self::NotFound
+            | Self::TenantNotFound
+            | Self::CredentialNotFound
             | Self::SessionNotFound
             | Self::TurnNotFound
             | Self::MessageNotFound
@@ -134,6 +146,8 @@ impl ProblemCode {
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::TurnQueueFull => StatusCode::TOO_MANY_REQUESTS,
             Self::SessionBusy
+            | Self::SealingOff
+            | Self::GatewayOff
             | Self::PermissionAnswered
             | Self::RequestInProgress
             | Self::KeyReused
@@ -161,7 +175,7 @@ impl ProblemCode {
             | Self::StoreUnavailable
             | Self::StoreReadOnly => StatusCode::SERVICE_UNAVAILABLE,
             Self::TurnTimeout | Self::CliTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::StoreFull => StatusCode::INSUFFICIENT_STORAGE,
+            Self::StoreFull | Self::WorkspaceFull => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
 
@@ -180,6 +194,10 @@ impl ProblemCode {
             Self::MethodNotAllowed => "This path does not take this method",
             Self::Unauthenticated => "A valid credential is needed",
             Self::Forbidden => "The credential does not allow this",
+            Self::TenantNotFound => "There is no such tenant",
+            Self::CredentialNotFound => "The tenant has no credential of its own",
+            Self::SealingOff => "No sealing key is configured",
+            Self::GatewayOff => "The model gateway is switched off",
             Self::SessionNotFound => "There is no such session",
             Self::SessionBusy => "The session is busy with another turn",
             Self::TurnQueueFull => "As many turns of the session wait as may",
@@ -207,6 +225,7 @@ impl ProblemCode {
             Self::ConversationLost => "The CLI no longer has the conversation",
             Self::ModelError => "The model's API answered with an error",
             Self::OutputInvalid => "The answer did not take the wanted form",
+            Self::WorkspaceFull => "The session's folders hold more than they may",
             Self::TurnInterrupted => "The turn was interrupted",
             Self::TurnFailed => "The CLI ended the turn with an error",
             Self::TurnTimeout => "The turn reached its time limit",
@@ -231,6 +250,7 @@ impl From<TurnErrorCode> for ProblemCode {
             TurnErrorCode::ModelError => Self::ModelError,
             TurnErrorCode::OutputInvalid => Self::OutputInvalid,
             TurnErrorCode::TurnFailed => Self::TurnFailed,
+            TurnErrorCode::WorkspaceFull => Self::WorkspaceFull,
             TurnErrorCode::TurnInterrupted => Self::TurnInterrupted,
             TurnErrorCode::TurnTimeout => Self::TurnTimeout,
             TurnErrorCode::ServerShutdown => Self::ShuttingDown,

@@ -55,6 +55,9 @@ const FORK: &[Code] = &[
     Code::WorkspaceNotEmpty,
     Code::WorkspaceTooLarge,
 ];
+const TENANT: &[Code] = &[Code::TenantNotFound];
+const CREDENTIAL: &[Code] = &[Code::TenantNotFound, Code::CredentialNotFound];
+const SEALING: &[Code] = &[Code::SealingOff, Code::GatewayOff];
 const TURN_END: &[Code] = &[
     Code::AgentCrashed,
     Code::ConversationLost,
@@ -64,6 +67,7 @@ const TURN_END: &[Code] = &[
     Code::TurnInterrupted,
     Code::TurnTimeout,
     Code::TurnUnknown,
+    Code::WorkspaceFull,
 ];
 
 macro_rules! problems {
@@ -114,6 +118,10 @@ problems! {
     RewindProblems: [CALLER, BODY, IN_USE, WORKSPACE, AGENT, STEERING, TURN];
     /// Of an operation that forks a session.
     ForkProblems: [CALLER, BODY, IN_USE, WRITE, WORKSPACE, FORK];
+    /// Of an operation that looks at, or removes, a tenant's credential.
+    CredentialProblems: [CALLER, WRITE, CREDENTIAL];
+    /// Of an operation that sets a tenant's credential.
+    SetCredentialProblems: [CALLER, BODY, WRITE, TENANT, SEALING];
     /// Of an operation that tells figures.
     MetricsProblems: [CALLER];
     /// Of an operation that asks the CLI.

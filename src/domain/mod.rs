@@ -5,6 +5,7 @@
 
 pub mod attachment;
 pub mod clock;
+pub mod credential;
 pub mod event;
 pub mod ids;
 pub mod key;
@@ -22,6 +23,7 @@ pub mod usage;
 
 pub use attachment::Attachment;
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use credential::{CredentialKind, StoredCredential};
 pub use event::{Epoch, Event, EventBody, EventId, EventKind, EventQuery, WaitsFor};
 pub use ids::{ClaudeSessionId, KeyId, PermissionId, SessionId, TenantId, TurnId};
 pub use key::{ApiKey, KeyDigest};

@@ -152,6 +152,8 @@ pub enum TurnErrorCode {
     TurnInterrupted,
     /// The server was told to stop and the drain limit was reached.
     ServerShutdown,
+    /// The session's folders held more than they may.
+    WorkspaceFull,
     /// The session was closed while it ran.
     SessionClosed,
     /// The server ended while it ran: some of its tools may have run.

@@ -15,8 +15,8 @@ use std::path::Path;
 
 /// The hidden command of this program that is a guardian.
 pub const COMMAND: &str = "agent-exec";
-/// The hidden command of this program that becomes the CLI, and ends with its guardian.
-pub const INNER_COMMAND: &str = "agent-exec-inner";
+/// The hidden command of this program that becomes the CLI, in its jail, and ends with its guardian.
+pub const INNER_COMMAND: &str = "jail-exec";
 
 /// This program, also when its file has been replaced by a newer one meanwhile: as whoever starts it sees itself.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -35,9 +35,9 @@ pub fn arguments(server: u32, program: &Path, arguments: &[String]) -> Vec<OsStr
 }
 
 #[cfg(target_os = "linux")]
-pub use linux::{become_program, run};
+pub use linux::{end_with, run};
 #[cfg(not(target_os = "linux"))]
-pub use unsupported::{run, run as become_program};
+pub use unsupported::{end_with, run};
 
 #[cfg(not(target_os = "linux"))]
 mod unsupported {
@@ -50,7 +50,15 @@ mod unsupported {
     ///
     /// # Errors
     /// Always.
-    pub fn run(_process: u32, _program: &Path, _arguments: &[OsString]) -> io::Result<Infallible> {
+    pub fn run(_server: u32, _program: &Path, _arguments: &[OsString]) -> io::Result<Infallible> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// There are no guardians here.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn end_with(_guardian: u32) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
@@ -96,19 +104,17 @@ mod linux {
         std::process::exit(code.unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
     }
 
-    /// Becomes `program`, which the kernel kills when its guardian dies.
+    /// The kernel kills this process when its guardian dies.
     ///
     /// # Errors
-    /// Why the program cannot be executed.
-    pub fn become_program(guardian: u32, program: &Path, arguments: &[OsString]) -> io::Result<Infallible> {
+    /// Why the kernel does not.
+    pub fn end_with(guardian: u32) -> io::Result<()> {
         set_parent_process_death_signal(Some(Signal::KILL))?;
         // It may have died before the kernel was told.
         if pid(guardian)? != getppid().unwrap_or(Pid::INIT) {
             std::process::exit(1);
         }
-        #[expect(clippy::disallowed_methods, reason = "this process becomes the program")]
-        let mut command = Command::new(program);
-        Err(command.args(arguments).exec())
+        Ok(())
     }
 
     async fn guard(server: u32, program: &Path, arguments: &[OsString]) -> io::Result<ExitStatus> {
@@ -131,7 +137,7 @@ mod linux {
         let mut command = Command::new(OWN_PROGRAM);
         let child = command
             .arg(INNER_COMMAND)
-            .arg(std::process::id().to_string())
+            .args(["--guardian", &std::process::id().to_string()])
             .arg(program)
             .args(arguments)
             .process_group(0)

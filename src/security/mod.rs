@@ -1,6 +1,8 @@
-//! What stands between a caller and what is not the caller's: path jail, keys, agents' environment.
+//! What stands between a caller and what is not the caller's: path jail, keys, sealed secrets, agents' environment.
 
 pub mod environment;
 pub mod keys;
+pub mod ownership;
+pub mod sealing;
 pub mod workspace;
 pub mod workspace_copy;

@@ -11,6 +11,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, MetadataExt as _};
 use rustix::fs::{Mode, OFlags, openat};
 
+use super::ownership;
 use crate::domain::{Subdir, TenantName, UserId};
 
 /// Why there is no workspace.
@@ -56,17 +57,20 @@ pub struct WorkspaceIdentity {
     inode: u64,
 }
 
+impl WorkspaceIdentity {
+    /// Its device and its inode.
+    #[must_use]
+    pub fn pair(self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+}
+
 impl Workspaces {
     /// Workspaces below `base`, which is made if need be, closed to other users. With `auto_create`, workspaces are
     /// made when they are first asked for.
     pub fn open(base: &Path, auto_create: bool) -> Result<Self, WorkspaceError> {
-        use std::os::unix::fs::DirBuilderExt as _;
         let path = std::path::absolute(base).map_err(WorkspaceError::Failed)?;
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&path)
-            .map_err(explain)?;
+        ownership::create_own(&path).map_err(explain)?;
         let base = Dir::open_ambient_dir(&path, ambient_authority()).map_err(explain)?;
         Ok(Self {
             base,
@@ -189,19 +193,34 @@ fn make_all(tree: &Dir, subdir: &Subdir) -> Result<(), WorkspaceError> {
     let mut path = PathBuf::new();
     for part in subdir.parts() {
         path.push(part);
-        make(tree, &path)?;
+        if make(tree, &path)? {
+            // What is made in a user's tree belongs to whom the tree belongs.
+            give_like(tree, &path)?;
+        }
     }
     Ok(())
 }
 
-fn make(parent: &Dir, path: &Path) -> Result<(), WorkspaceError> {
+/// Makes a folder; whether it was missing.
+fn make(parent: &Dir, path: &Path) -> Result<bool, WorkspaceError> {
     let mut builder = DirBuilder::new();
     builder.mode(0o700);
     match parent.create_dir_with(path, &builder) {
         // Whatever is there is looked at when it is opened.
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(explain(error)),
-        _ => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(explain(error)),
+        Ok(()) => Ok(true),
     }
+}
+
+/// Gives a folder that was just made to the owner of the tree that it is in; a server that is not root owns both.
+fn give_like(tree: &Dir, path: &Path) -> Result<(), WorkspaceError> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let owner = tree.dir_metadata().map_err(explain)?.uid();
+    let made = tree.open_dir(path).map_err(explain)?;
+    ownership::give(&made, owner).map_err(explain)
 }
 
 fn explain(error: io::Error) -> WorkspaceError {

@@ -8,6 +8,8 @@ use std::path::Path;
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, MetadataExt as _};
 use rustix::fs::{Mode, OFlags, openat};
 
+use super::ownership;
+
 /// How much is copied at most.
 #[derive(Debug, Clone, Copy)]
 pub struct CopyLimits {
@@ -42,7 +44,12 @@ pub fn copy_tree(from: &Dir, to: &Dir, limits: CopyLimits) -> Result<(), CopyErr
         // Where the new one lies in the old one, it is not copied into itself.
         target: (target.dev(), target.ino()),
     };
-    copier.copy(from, to)
+    copier.copy(from, to)?;
+    if rustix::process::geteuid().is_root() {
+        // The copies belong to whom their folder belongs.
+        ownership::give_all(to, target.uid())?;
+    }
+    Ok(())
 }
 
 struct Copier {

@@ -13,6 +13,18 @@ use crate::store::StoreError;
 /// Why a use case did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// There is no such tenant.
+    #[error("there is no such tenant")]
+    TenantNotFound,
+    /// The tenant has no credential of its own.
+    #[error("the tenant has no credential of its own")]
+    CredentialNotFound,
+    /// Nothing secret is stored without a key to seal it with.
+    #[error("no sealing key is configured (auth.sealing_key)")]
+    SealingOff,
+    /// Only the gateway can use this.
+    #[error("the model gateway is switched off (model.gateway)")]
+    GatewayOff,
     /// There is no such session, or it is not the caller's to see.
     #[error("there is no such session")]
     SessionNotFound,

@@ -79,6 +79,8 @@ pub struct HealthService {
     agents: Agents,
     shutdown: Shutdown,
     model: ModelAccess,
+    /// What fences agents in, as was tried.
+    isolation: &'static str,
     started: Instant,
     /// The last count, and until when it stands. Held while it is counted: who asks meanwhile waits for it.
     counted: Mutex<Option<(u64, Instant)>>,
@@ -93,6 +95,7 @@ impl HealthService {
         agents: Agents,
         shutdown: Shutdown,
         model: ModelAccess,
+        isolation: &'static str,
     ) -> Self {
         Self {
             store,
@@ -100,6 +103,7 @@ impl HealthService {
             agents,
             shutdown,
             model,
+            isolation,
             started: Instant::now(),
             counted: Mutex::new(None),
         }
@@ -146,7 +150,7 @@ impl HealthService {
             idle_agents: counts.live.saturating_sub(counts.busy),
             queued_turns: counts.waiting_for_agent + counts.waiting_for_session,
             // The kernel jail is not built yet; nothing else may be said until it is.
-            isolation: "none",
+            isolation: self.isolation,
             model: self.model.into(),
             uptime: self.started.elapsed(),
             garbage_lines: self.agents.metrics().garbage_lines(),

@@ -2,6 +2,7 @@
 //! the tenant's data the caller may see; a foreign id answers like an unknown one.
 
 mod attachments;
+mod credentials;
 mod error;
 mod forking;
 mod health;
@@ -22,6 +23,7 @@ pub use crate::security::workspace::WorkspaceError;
 pub use crate::security::workspace_copy::{CopyError, CopyLimits};
 pub use crate::store::StoreError;
 pub use attachments::{NewAttachment, is_supported};
+pub use credentials::{CredentialInfo, CredentialService, ResealError, reseal};
 pub use error::Error;
 pub use forking::{ForkOrder, ForkService};
 pub use health::{HealthReport, HealthService, ModelAccess};
@@ -48,6 +50,8 @@ pub struct Services {
     pub steering: Arc<SteeringService>,
     /// What agents ask.
     pub permissions: Arc<PermissionService>,
+    /// Tenants' own credentials for the model's API.
+    pub credentials: Arc<CredentialService>,
     /// Models.
     pub models: Arc<ModelService>,
     /// What is counted and measured.

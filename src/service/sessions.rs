@@ -306,6 +306,7 @@ impl SessionService {
             let plugin = |Plugin::Local { path }: &Plugin| workspaces.resolve(&tenant, &user, Some(path));
             Ok(Folders {
                 workspace: open(subdir.as_ref())?,
+                tree: workspaces.resolve(&tenant, &user, None)?,
                 added: added
                     .iter()
                     .map(|path| open(Some(path)))

@@ -18,6 +18,8 @@ pub struct AgentSection {
     pub guardian_path: Option<PathBuf>,
     /// The folder of the agents' private homes: settings and transcripts, one folder a session.
     pub homes_dir: PathBuf,
+    /// A folder whose content each new private home begins with; null: nothing.
+    pub home_template: Option<PathBuf>,
     /// The most agent processes at once.
     pub max_live: usize,
     /// How long a turn waits for an agent when all are at work.
@@ -86,6 +88,7 @@ impl Default for AgentSection {
             cli_path: "claude".into(),
             guardian_path: None,
             homes_dir: "data/homes".into(),
+            home_template: None,
             max_live: 20,
             queue_timeout: Duration::from_secs(30),
             queue_max: 1000,

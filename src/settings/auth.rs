@@ -22,6 +22,10 @@ pub struct AuthSection {
     /// The platform's own key, of role `admin`.
     #[serde(serialize_with = "redact")]
     pub admin_key: Option<SecretString>,
+    /// What tenants' own secrets are sealed with in the store: keys of 64 hexadecimal digits, newest first, apart by commas
+    /// or line ends.
+    #[serde(serialize_with = "redact")]
+    pub sealing_key: Option<SecretString>,
     /// More keys.
     pub keys: Vec<KeySettings>,
 }
@@ -62,6 +66,17 @@ impl AuthSection {
     #[must_use]
     pub fn is_enforced(&self) -> bool {
         self.enabled.unwrap_or_else(|| self.has_key())
+    }
+
+    /// Whether all that can call act for the same user.
+    #[must_use]
+    pub fn is_for_one_user(&self) -> bool {
+        let mut users = self.keys.iter().map(|key| (&key.tenant, &key.user_id));
+        let first = users.next();
+        self.is_enforced()
+            && self.admin_key.is_none()
+            && first.is_some_and(|(_, user)| user.is_some())
+            && users.all(|other| Some(other) == first)
     }
 
     fn has_key(&self) -> bool {

@@ -11,6 +11,7 @@ mod duration;
 mod environment;
 mod events;
 mod extensions;
+mod isolation;
 mod limits;
 mod load;
 mod model;
@@ -31,6 +32,7 @@ pub use defaults::DefaultsSection;
 pub use environment::{ALIASES, process_environment};
 pub use events::EventsSection;
 pub use extensions::{McpServers, PluginSettings};
+pub use isolation::{IsolationLevel, IsolationScope, IsolationSection, NamedNetwork, NetworkSetting};
 pub use limits::LimitsSection;
 pub use load::{LoadOptions, SettingsError};
 pub use model::ModelSection;
@@ -63,6 +65,8 @@ pub struct Settings {
     pub permissions: PermissionsSection,
     /// The agents' processes.
     pub agent: AgentSection,
+    /// What fences agents in.
+    pub isolation: IsolationSection,
     /// The event log and its readers.
     pub events: EventsSection,
     /// The model's API.
@@ -85,6 +89,7 @@ impl Settings {
         self.plugins.iter().for_each(|plugin| plugin.check(&mut problems));
         self.permissions.check(&mut problems);
         self.agent.check(&mut problems);
+        self.isolation.check(self, &mut problems);
         self.events.check(&mut problems);
         self.model.check(&mut problems);
         for (path, name) in [

@@ -1,14 +1,16 @@
 //! `model`: the model's API.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::redacted::redact;
-use super::require;
+use super::{duration, require};
 
 /// The model's API.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelSection {
     /// Where it is; null: the CLI's own choice.
@@ -24,6 +26,48 @@ pub struct ModelSection {
     pub oauth_token: Option<SecretString>,
     /// Whether answers come from the built-in scripted model: no model at all, for a first look and for tests.
     pub scripted: bool,
+    /// Whether agents talk to a gateway of ours, which keeps the credential and counts; else they get the credential.
+    pub gateway: bool,
+    /// The models that may be asked: names, or beginnings that end in *; none: all.
+    pub allowed_models: Vec<String>,
+    /// The most requests of a tenant at once; 0: no limit.
+    pub concurrency_max: u32,
+    /// The most requests of a tenant a minute; 0: no limit.
+    pub requests_per_minute_max: u32,
+    /// The longest request, in bytes.
+    pub request_max_bytes: usize,
+    /// How long an agent may take to send a request.
+    #[serde(with = "duration")]
+    pub request_timeout: Duration,
+    /// How long connecting to the API may take.
+    #[serde(with = "duration")]
+    pub connect_timeout: Duration,
+    /// How long the API may be silent, before its answer and in the middle of it.
+    #[serde(with = "duration")]
+    pub silence_timeout: Duration,
+    /// The most connections of one agent to the gateway.
+    pub connections_max: usize,
+}
+
+impl Default for ModelSection {
+    fn default() -> Self {
+        Self {
+            base_url: None,
+            api_key: None,
+            auth_token: None,
+            oauth_token: None,
+            scripted: false,
+            gateway: true,
+            allowed_models: Vec::new(),
+            concurrency_max: 0,
+            requests_per_minute_max: 0,
+            request_max_bytes: 32 * 1024 * 1024,
+            request_timeout: Duration::from_mins(1),
+            connect_timeout: Duration::from_secs(10),
+            silence_timeout: Duration::from_mins(5),
+            connections_max: 64,
+        }
+    }
 }
 
 impl ModelSection {
@@ -49,6 +93,34 @@ impl ModelSection {
                 .is_none_or(|url| matches!(url.scheme(), "http" | "https")),
             problems,
             "model.base_url: must begin with http:// or https://",
+        );
+        for (value, name) in [
+            (self.request_timeout, "request_timeout"),
+            (self.connect_timeout, "connect_timeout"),
+            (self.silence_timeout, "silence_timeout"),
+        ] {
+            require(
+                !value.is_zero(),
+                problems,
+                &format!("model.{name}: must be more than 0"),
+            );
+        }
+        require(
+            self.request_max_bytes >= 1024 * 1024,
+            problems,
+            "model.request_max_bytes: must be at least 1048576",
+        );
+        require(
+            self.connections_max > 0,
+            problems,
+            "model.connections_max: must be at least 1",
+        );
+        let counts =
+            !self.allowed_models.is_empty() || self.concurrency_max > 0 || self.requests_per_minute_max > 0;
+        require(
+            self.gateway || !counts,
+            problems,
+            "model.allowed_models, model.concurrency_max, model.requests_per_minute_max: need model.gateway",
         );
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::redacted::redact;
@@ -124,6 +124,22 @@ impl Default for SessionSection {
 }
 
 impl SessionSection {
+    /// The TCP port by which the database is reached; `None` when it is a file, or a Unix socket.
+    #[must_use]
+    pub fn database_port(&self) -> Option<u16> {
+        const USUAL: u16 = 5432;
+        if self.storage != StorageKind::Postgresql {
+            return None;
+        }
+        match &self.database_url {
+            Some(url) => {
+                let url = url::Url::parse(url.expose_secret()).ok()?;
+                Some(url.port().unwrap_or(USUAL))
+            }
+            None => (!self.pg_host.starts_with('/')).then_some(self.pg_port),
+        }
+    }
+
     pub(super) fn check(&self, problems: &mut Vec<String>) {
         require(
             (1..=64).contains(&self.sqlite_readers),

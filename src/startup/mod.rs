@@ -3,6 +3,7 @@
 //! [`Application::build`] makes everything and binds the port; [`Application::run_until_stopped`] serves until it is
 //! told to end. Tests build the same value on port 0.
 
+mod fence;
 mod parts;
 pub mod stores;
 
@@ -17,15 +18,18 @@ use secrecy::ExposeSecret as _;
 
 use crate::agent::Agents;
 use crate::agent::home::Homes;
+use crate::agent::launch::LaunchSettings;
 use crate::api::page::CursorKey;
 use crate::api::{self, ApiState, Authenticator};
 use crate::domain::{Clock, Principal, Role, SystemClock, Tenant, TenantId, TenantName};
+use crate::jail::Level;
 use crate::lifecycle::{Shutdown, Tasks};
 use crate::security::keys::{KeyHash, KeyIdentity, KeyRing};
+use crate::security::sealing::SealingKeys;
 use crate::security::workspace::{WorkspaceError, Workspaces};
 use crate::service::{
-    ForkService, HealthService, Housekeeping, MetricsService, ModelService, PermissionService, Services,
-    SessionService, SteeringService, TurnService,
+    CredentialService, ForkService, HealthService, Housekeeping, MetricsService, ModelService,
+    PermissionService, Services, SessionService, SteeringService, TurnService,
 };
 use crate::settings::Settings;
 use crate::store::{Store, StoreError};
@@ -57,6 +61,12 @@ pub enum StartupError {
     /// The folder for private homes cannot be used.
     #[error("the folder for private homes cannot be used (agent.homes_dir)")]
     Homes(#[source] std::io::Error),
+    /// What fences agents in.
+    #[error(transparent)]
+    Fence(#[from] fence::FenceError),
+    /// The model gateway does not start.
+    #[error("the model gateway does not start")]
+    Gateway(#[from] crate::gateway::GatewayError),
     /// The scripted model does not start.
     #[error("the scripted model does not start (model.scripted)")]
     ScriptedModel(#[from] scripted_model::StartError),
@@ -153,9 +163,26 @@ impl Application {
             None
         };
 
+        let guardian = parts::guardian(settings.agent.guardian_path.clone());
+        let fence = fence::build(&settings, guardian.as_deref(), &homes).await?;
+        let isolation = fence.level;
+        let sealing = sealing_keys(&settings)?;
+        let gateway = parts::gateway(
+            &settings,
+            scripted_model.as_ref(),
+            &sealing,
+            &store,
+            &clock,
+            &tasks,
+        )?;
         let agents = Agents::new(
             parts::agent_settings(&settings),
-            parts::launch_settings(&settings, scripted_model.as_ref()),
+            LaunchSettings {
+                guardian,
+                fence,
+                gateway: gateway.clone(),
+                ..parts::launch_settings(&settings, scripted_model.as_ref())
+            },
             homes,
             Arc::clone(&store),
             Arc::clone(&clock),
@@ -183,7 +210,16 @@ impl Application {
         tasks.spawn(housekeeping.run());
 
         let state = ApiState {
-            services: services(&settings, &store, &agents, &workspaces, &clock, &shutdown),
+            services: services(
+                &settings,
+                &store,
+                &agents,
+                &workspaces,
+                &clock,
+                &shutdown,
+                isolation,
+                CredentialService::new(Arc::clone(&store), sealing, gateway, Arc::clone(&clock)),
+            ),
             authenticator: authenticator(&settings, &*store, &clock).await?,
             limits: parts::api_limits(&settings),
             cursors: cursor_key(&*store).await?,
@@ -280,6 +316,17 @@ async fn stop_listening(
     served.map_err(StartupError::Http)
 }
 
+/// The keys that secrets in the store are sealed with; none where none is set.
+pub fn sealing_keys(settings: &Settings) -> Result<SealingKeys, StartupError> {
+    match &settings.auth.sealing_key {
+        None => Ok(SealingKeys::default()),
+        Some(text) => SealingKeys::parse(text).map_err(|error| StartupError::Key {
+            setting: "auth.sealing_key",
+            problem: error.to_string(),
+        }),
+    }
+}
+
 /// What cursors are signed with: the same for all servers on a store, and after a restart.
 async fn cursor_key(store: &dyn Store) -> Result<CursorKey, StartupError> {
     let mut new = [0; 32];
@@ -287,6 +334,10 @@ async fn cursor_key(store: &dyn Store) -> Result<CursorKey, StartupError> {
     Ok(CursorKey::new(store.ensure_secret("cursors", new).await?))
 }
 
+#[expect(
+    clippy::too_many_arguments,
+    reason = "this is where the parts are put together"
+)]
 fn services(
     settings: &Settings,
     store: &Arc<dyn Store>,
@@ -294,6 +345,8 @@ fn services(
     workspaces: &Arc<Workspaces>,
     clock: &Arc<dyn Clock>,
     shutdown: &Shutdown,
+    isolation: Level,
+    credentials: CredentialService,
 ) -> Services {
     let sessions = Arc::new(SessionService::new(
         Arc::clone(store),
@@ -327,6 +380,7 @@ fn services(
         forks: Arc::new(forks),
         steering: Arc::new(SteeringService::new(store(), agents(), Arc::clone(&sessions))),
         permissions: Arc::new(permissions),
+        credentials: Arc::new(credentials),
         models: Arc::new(ModelService::new(agents())),
         metrics: Arc::new(MetricsService::new(agents())),
         health: Arc::new(HealthService::new(
@@ -335,6 +389,7 @@ fn services(
             agents(),
             shutdown.clone(),
             parts::model_access(&settings.model),
+            isolation.into(),
         )),
     }
 }

@@ -1,18 +1,32 @@
 //! From settings to what the parts are made with.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use scripted_model::ScriptedModel;
+use secrecy::SecretString;
+use url::Url;
 
-use super::CONNECTION_GRACE;
+use super::{CONNECTION_GRACE, StartupError};
 use crate::agent::actor::ActorLimits;
-use crate::agent::launch::{LaunchSettings, ModelCredential};
-use crate::agent::{AgentSettings, FeedLimits, QuestionSettings};
+use crate::agent::fence::Fence;
+use crate::agent::launch::LaunchSettings;
+use crate::agent::{AgentSettings, DiskLimits, FeedLimits, QuestionSettings};
 use crate::api::{ApiLimits, ServerOptions};
+use crate::domain::{Clock, CredentialKind};
+use crate::gateway::credential::{Credential, Credentials};
+use crate::gateway::{Gateway, GatewaySettings, LimitSettings};
 use crate::guardian;
+use crate::lifecycle::Tasks;
 use crate::security::environment;
+use crate::security::sealing::SealingKeys;
 use crate::service::{CopyLimits, KeepRules, ModelAccess};
 use crate::settings::{self, ModelSection, OnTimeout, PluginSettings, Settings};
+use crate::store::Store;
+
+/// Where the model's API is, unless it is set.
+const THE_API: &str = "https://api.anthropic.com";
 
 pub(super) fn model_access(model: &ModelSection) -> ModelAccess {
     if model.scripted {
@@ -24,11 +38,80 @@ pub(super) fn model_access(model: &ModelSection) -> ModelAccess {
     }
 }
 
-fn credential(model: &ModelSection) -> Option<ModelCredential> {
-    let api_key = model.api_key.clone().map(ModelCredential::ApiKey);
-    let auth_token = model.auth_token.clone().map(ModelCredential::AuthToken);
-    let oauth_token = model.oauth_token.clone().map(ModelCredential::OauthToken);
-    api_key.or(auth_token).or(oauth_token)
+fn credential(model: &ModelSection) -> Option<Credential> {
+    let all = [
+        (CredentialKind::ApiKey, &model.api_key),
+        (CredentialKind::AuthToken, &model.auth_token),
+        (CredentialKind::OauthToken, &model.oauth_token),
+    ];
+    let set = |(kind, secret): (CredentialKind, &Option<SecretString>)| {
+        let secret = secret.clone()?;
+        Some(Credential { kind, secret })
+    };
+    all.into_iter().find_map(set)
+}
+
+/// What proves a server to the model that answers: the scripted one takes anything.
+fn credential_for(model: &ModelSection, scripted_model: Option<&ScriptedModel>) -> Option<Credential> {
+    match scripted_model {
+        Some(_) => Some(Credential {
+            kind: CredentialKind::ApiKey,
+            secret: "scripted".to_owned().into(),
+        }),
+        None => credential(model),
+    }
+}
+
+fn base_url(model: &ModelSection, scripted_model: Option<&ScriptedModel>) -> Option<Url> {
+    match scripted_model {
+        Some(model) => Url::parse(&model.base_url()).ok(),
+        None => model.base_url.clone(),
+    }
+}
+
+/// The model gateway, unless it is switched off.
+pub(super) fn gateway(
+    settings: &Settings,
+    scripted_model: Option<&ScriptedModel>,
+    sealing: &SealingKeys,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    tasks: &Tasks,
+) -> Result<Option<Gateway>, StartupError> {
+    let model = &settings.model;
+    if !model.gateway {
+        return Ok(None);
+    }
+    let upstream = match base_url(model, scripted_model) {
+        Some(url) => url,
+        None => Url::parse(THE_API).map_err(|error| StartupError::Key {
+            setting: "model.base_url",
+            problem: error.to_string(),
+        })?,
+    };
+    let settings = GatewaySettings {
+        upstream,
+        limits: LimitSettings {
+            models: model.allowed_models.clone(),
+            concurrency: NonZeroU32::new(model.concurrency_max),
+            per_minute: NonZeroU32::new(model.requests_per_minute_max),
+        },
+        request_max_bytes: model.request_max_bytes,
+        request_timeout: model.request_timeout,
+        connect_timeout: model.connect_timeout,
+        silence_timeout: model.silence_timeout,
+        connections_max: model.connections_max,
+    };
+    let platform = credential_for(model, scripted_model);
+    let credentials = Credentials::new(platform, sealing.clone(), Arc::clone(store));
+    let gateway = Gateway::new(
+        settings,
+        credentials,
+        Arc::clone(store),
+        Arc::clone(clock),
+        tasks.clone(),
+    )?;
+    Ok(Some(gateway))
 }
 
 pub(super) fn keep_rules(settings: &Settings) -> KeepRules {
@@ -58,6 +141,11 @@ pub(super) fn agent_settings(settings: &Settings) -> AgentSettings {
         control_timeout: agent.control_timeout,
         memory_max_bytes: agent.memory_max_bytes,
         memory_interval: agent.memory_interval,
+        disk: DiskLimits {
+            max_bytes: settings.isolation.disk_max_bytes,
+            max_entries: settings.isolation.disk_max_entries,
+            interval: settings.isolation.disk_interval,
+        },
         questions: QuestionSettings {
             timeout: settings.permissions.timeout,
             allow_on_timeout: settings.permissions.on_timeout == OnTimeout::Allow,
@@ -81,7 +169,6 @@ pub(super) fn agent_settings(settings: &Settings) -> AgentSettings {
 
 pub(super) fn launch_settings(settings: &Settings, scripted_model: Option<&ScriptedModel>) -> LaunchSettings {
     let agent = &settings.agent;
-    let configured = settings.model.base_url.as_ref().map(ToString::to_string);
     LaunchSettings {
         cli_path: agent.cli_path.clone(),
         environment: environment::for_agents(
@@ -89,12 +176,12 @@ pub(super) fn launch_settings(settings: &Settings, scripted_model: Option<&Scrip
             &agent.pass_environment,
             &agent.environment,
         ),
-        model_base_url: scripted_model.map(ScriptedModel::base_url).or(configured),
-        credential: match scripted_model {
-            Some(_) => Some(ModelCredential::ApiKey("scripted".to_owned().into())),
-            None => credential(&settings.model),
-        },
-        guardian: guardian(agent.guardian_path.clone()),
+        model_base_url: base_url(&settings.model, scripted_model).map(|url| url.to_string()),
+        credential: credential_for(&settings.model, scripted_model),
+        gateway: None,
+        guardian: None,
+        fence: Fence::none(),
+        home_template: agent.home_template.clone(),
         mcp_servers: settings.mcp_servers.0.clone(),
         plugins: settings
             .plugins
@@ -139,7 +226,7 @@ pub(super) fn server_options(settings: &Settings) -> ServerOptions {
 }
 
 /// The program that guards agents, where there can be one.
-fn guardian(configured: Option<PathBuf>) -> Option<PathBuf> {
+pub(super) fn guardian(configured: Option<PathBuf>) -> Option<PathBuf> {
     if !guardian::is_supported() {
         return None;
     }

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Store, StoreError};
 use crate::domain::{
     ApiKey, BadEntry, Epoch, Event, EventId, EventQuery, KeyId, Permission, PermissionId, Session,
-    SessionFilter, SessionId, Tenant, TenantId, TranscriptPath, Turn, TurnId, UsageRecord,
+    SessionFilter, SessionId, StoredCredential, Tenant, TenantId, TranscriptPath, Turn, TurnId, UsageRecord,
 };
 
 const FORMAT: &str = "paddock-archive";
@@ -41,6 +41,13 @@ pub enum Record {
         tenant: TenantId,
         /// The key.
         key: ApiKey,
+    },
+    /// A tenant's own credential for the model's API, sealed.
+    Credential {
+        /// Whose.
+        tenant: TenantId,
+        /// The credential.
+        credential: StoredCredential,
     },
     /// An entry of the ledger.
     Usage {
@@ -247,6 +254,12 @@ async fn write_records(
             let id = tenant.id;
             lines.record(&Record::Tenant { tenant })?;
             write_keys(store, id, lines).await?;
+            if let Some(credential) = store.find_model_credential(id).await? {
+                lines.record(&Record::Credential {
+                    tenant: id,
+                    credential,
+                })?;
+            }
             write_usage(store, id, lines).await?;
             damaged.extend(write_sessions(store, id, lines).await?);
             write_permissions(store, id, lines).await?;

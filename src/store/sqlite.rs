@@ -177,7 +177,8 @@ fn make_private(path: &Path) -> Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::DirBuilder::new()
             .recursive(true)
-            .mode(0o700)
+            // The file is closed to others by itself; beside it may lie what is not.
+            .mode(0o711)
             .create(folder)
             .map_err(explain_io)?;
     }

@@ -28,7 +28,18 @@ fn cases() -> Vec<Case> {
     };
     let chat = || Some(json!({"session_id": "{id}", "message": "hello"}));
     let message = || Some(json!({"message": "hello"}));
+    let credential = "/api/v1/admin/tenants/acme/model-credential";
+    let key = || Some(json!({"kind": "api_key", "secret": "a-secret"}));
     vec![
+        case("set_model_credential", Method::PUT, credential, key(), "admin"),
+        case("get_model_credential", Method::GET, credential, None, "admin"),
+        case(
+            "remove_model_credential",
+            Method::DELETE,
+            credential,
+            None,
+            "admin",
+        ),
         case(
             "create_session",
             Method::POST,

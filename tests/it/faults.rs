@@ -270,11 +270,11 @@ async fn what_an_agent_left_behind_ends_with_its_session() {
     let app = app();
     let client = app.client();
     let id = client.session("alice").await;
-    let file = app.folder.path().join("grandchild");
-    client
-        .answer(&id, &format!("grandchild {}", file.display()))
-        .await;
-    let grandchild: i32 = std::fs::read_to_string(&file).unwrap().parse().unwrap();
+    client.answer(&id, "grandchild pid").await;
+    let grandchild: i32 = std::fs::read_to_string(app.workspace("alice").join("pid"))
+        .unwrap()
+        .parse()
+        .unwrap();
     assert!(processes_of(app.folder.path()).contains(&grandchild));
     client.delete(&format!("/api/v1/sessions/{id}")).await.expect(204);
     until("nothing is left", async || {

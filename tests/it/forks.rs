@@ -129,9 +129,9 @@ async fn a_fork_has_the_workspace_or_a_copy_of_it() {
         .await
         .expect(201);
     let text = client
-        .answer(&copy.text("session_id"), "% read a.txt\n% results")
+        .answer(&copy.text("session_id"), "% bash cat a.txt; pwd\n% results")
         .await;
-    assert!(text.contains("hello"), "{text}");
+    assert!(text.contains("hello") && text.contains("alice/two"), "{text}");
     assert_eq!(
         std::fs::read_to_string(app.workspace("alice").join("two/a.txt")).unwrap(),
         "hello\n"

@@ -94,7 +94,7 @@ async fn it_says_where_it_listens_that_it_is_scripted_and_what_to_try() {
     let health = served.client().get("/health").await.expect(200).body;
     assert_eq!(
         (health["model"].as_str(), health["isolation"].as_str()),
-        (Some("scripted"), Some("none"))
+        (Some("scripted"), Some("namespaces"))
     );
     let line = served.welcome.lines().last().unwrap().trim().to_owned();
     let answered =

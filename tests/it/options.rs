@@ -154,7 +154,10 @@ async fn sub_agents_are_offered_and_run() {
 
 #[tokio::test]
 async fn an_mcp_server_runs_and_its_secrets_stand_nowhere() {
-    let app = app();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support");
+    let app = AppBuilder::real()
+        .with(|settings| settings.isolation.read_paths = vec![folder.into()])
+        .start();
     let client = app.client();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/mcp-server.mjs");
     let options = json!({

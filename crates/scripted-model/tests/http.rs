@@ -18,7 +18,11 @@ impl Model {
         let model = ScriptedModel::start(Options::default()).unwrap();
         Self {
             model,
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            http: {
+                // It speaks no TLS, but wants to be able to, where the whole workspace is built.
+                let _installed = rustls::crypto::ring::default_provider().install_default();
+                reqwest::Client::builder().no_proxy().build().unwrap()
+            },
         }
     }
 

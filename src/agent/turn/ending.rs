@@ -92,6 +92,7 @@ impl TurnRun {
         let Verdict {
             usage,
             cost,
+            model_costs,
             stop_reason,
             structured_output,
             error,
@@ -132,7 +133,7 @@ impl TurnRun {
             outcome,
             claude_session_id: self.claude_session_id,
             conversation_started: self.begun,
-            usage: self.ledger_entries(usage, cost, ended_at),
+            usage: self.ledger_entries(usage, cost, model_costs, ended_at),
         };
         if let Err(error) = self.try_store_end(&end, bodies).await {
             tracing::error!(turn.id = %turn.id, error = &error as &dyn std::error::Error,
@@ -149,21 +150,38 @@ impl TurnRun {
         turn
     }
 
-    /// What is entered in the ledger: nothing for a turn that used nothing.
-    fn ledger_entries(&self, usage: Usage, cost: MicroUsd, at: DateTime<Utc>) -> Vec<UsageRecord> {
-        if usage == Usage::default() && cost == MicroUsd::ZERO {
-            return Vec::new();
-        }
+    /// What is entered in the ledger: nothing for a turn that used nothing. Where a gateway counts tokens as they are used,
+    /// only what they cost is left to say.
+    fn ledger_entries(
+        &self,
+        usage: Usage,
+        cost: MicroUsd,
+        model_costs: Vec<(String, MicroUsd)>,
+        at: DateTime<Utc>,
+    ) -> Vec<UsageRecord> {
+        let last_model = || self.model.clone().unwrap_or_default();
+        let entries = if self.shared.launch.gateway.is_none() {
+            vec![(last_model(), usage, cost)]
+        } else if model_costs.is_empty() {
+            vec![(last_model(), Usage::default(), cost)]
+        } else {
+            let of_model = |(model, cost)| (model, Usage::default(), cost);
+            model_costs.into_iter().map(of_model).collect()
+        };
         let session = &self.plan.session;
-        vec![UsageRecord {
-            turn: self.plan.turn.id,
-            model: self.model.clone().unwrap_or_default(),
-            session: session.id,
-            user: session.user.clone(),
-            usage,
-            cost,
-            at,
-        }]
+        entries
+            .into_iter()
+            .filter(|(_, usage, cost)| *usage != Usage::default() || *cost != MicroUsd::ZERO)
+            .map(|(model, usage, cost)| UsageRecord {
+                turn: self.plan.turn.id,
+                model,
+                session: session.id,
+                user: session.user.clone(),
+                usage,
+                cost,
+                at,
+            })
+            .collect()
     }
 
     async fn try_store_end(&self, end: &TurnEnd, bodies: Vec<EventBody>) -> Result<(), LogError> {

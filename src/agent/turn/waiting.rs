@@ -63,6 +63,9 @@ pub(super) fn broken(code: TurnErrorCode) -> TurnError {
     let message = match code {
         TurnErrorCode::TurnTimeout => "the turn reached the time limit that was asked for",
         TurnErrorCode::TurnInterrupted => "the turn was interrupted",
+        TurnErrorCode::WorkspaceFull => {
+            "the session's folders hold more than they may (isolation.disk_max_bytes, isolation.disk_max_entries); all that ran was ended"
+        }
         TurnErrorCode::ServerShutdown => "the server stopped before the turn ended",
         TurnErrorCode::SessionClosed => "the session was closed before the turn ended",
         TurnErrorCode::StoreUnavailable => "the store did not take the turn's events",

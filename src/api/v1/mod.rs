@@ -1,6 +1,7 @@
 //! The handlers of `/api/v1`, one file a resource.
 
 pub mod chat;
+pub mod credentials;
 pub mod forks;
 pub mod messages;
 pub mod models;

@@ -36,7 +36,7 @@ async fn its_file_is_closed_to_other_users() {
     let _store = SqliteStore::open(options.clone()).await.unwrap();
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&options.path), 0o600);
-    assert_eq!(mode(options.path.parent().unwrap()), 0o700);
+    assert_eq!(mode(options.path.parent().unwrap()), 0o711);
 }
 
 #[tokio::test]

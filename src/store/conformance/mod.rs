@@ -307,6 +307,7 @@ macro_rules! conformance {
             permissions_are_listed_while_they_wait_and_expire,
             keys_are_found_by_digest_and_have_one_living_name,
             usage_is_entered_once_and_added_up,
+            a_tenant_has_one_credential_and_no_others,
             a_turns_usage_is_entered_with_its_end,
             a_request_is_done_once,
             a_secret_is_the_first_one,

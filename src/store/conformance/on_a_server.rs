@@ -50,8 +50,13 @@ async fn what_is_pending_is_told_without_being_done() {
             .map(|migration| (migration.version, migration.description))
             .collect::<Vec<_>>()
     };
-    let all = [(1, "sessions"), (2, "stores"), (3, "queued turns")]
-        .map(|(version, description)| (version, description.to_owned()));
+    let all = [
+        (1, "sessions"),
+        (2, "stores"),
+        (3, "queued turns"),
+        (4, "model credentials"),
+    ]
+    .map(|(version, description)| (version, description.to_owned()));
     assert_eq!(names(SqliteStore::pending_migrations(&file).await.unwrap()), all);
     assert!(!file.path.exists());
     assert_eq!(names(SqliteStore::migrate(&file).await.unwrap()), all);

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::domain::{
-    ApiKey, KeyDigest, KeyId, Permission, PermissionDecision, PermissionId, PermissionResolution, Role,
-    UsageGroup, UsageQuery, UsageSum,
+    ApiKey, CredentialKind, KeyDigest, KeyId, Permission, PermissionDecision, PermissionId,
+    PermissionResolution, Role, StoredCredential, UsageGroup, UsageQuery, UsageSum,
 };
 use crate::store::{Begun, PermissionFilter};
 
@@ -225,6 +225,11 @@ pub(in crate::store::conformance) async fn usage_is_entered_once_and_added_up(fi
         ..records[0].clone()
     };
     store.record_usage(owner, &[changed]).await.unwrap();
+    let smaller = UsageRecord {
+        usage: Usage::default(),
+        ..records[1].clone()
+    };
+    store.record_usage(owner, &[smaller]).await.unwrap();
     let other = tenant(store, "other").await;
     store
         .record_usage(other, &[usage_of(&turn(day), "opus", 100)])
@@ -345,4 +350,45 @@ pub(in crate::store::conformance) async fn a_secret_is_the_first_one(fixture: Fi
     assert_eq!(store.ensure_secret("a", [1; 32]).await.unwrap(), [1; 32]);
     assert_eq!(store.ensure_secret("a", [2; 32]).await.unwrap(), [1; 32]);
     assert_eq!(store.ensure_secret("b", [2; 32]).await.unwrap(), [2; 32]);
+}
+
+pub(in crate::store::conformance) async fn a_tenant_has_one_credential_and_no_others(fixture: Fixture) {
+    let (store, owner) = (&*fixture.store, fixture.tenant);
+    let other = tenant(store, "other").await;
+    let credential = |sealed: &str| StoredCredential {
+        kind: CredentialKind::OauthToken,
+        sealed: sealed.to_owned(),
+        set_at: now(),
+    };
+    assert_eq!(store.find_model_credential(owner).await.unwrap(), None);
+    let (first, second, third) = (credential("one"), credential("two"), credential("three"));
+    store.set_model_credential(owner, &first).await.unwrap();
+    store.set_model_credential(owner, &second).await.unwrap();
+    assert_eq!(
+        store.find_model_credential(owner).await.unwrap().as_ref(),
+        Some(&second)
+    );
+    assert_eq!(store.find_model_credential(other).await.unwrap(), None);
+    let replaced = store
+        .replace_model_credential(owner, &first, &third)
+        .await
+        .unwrap();
+    assert!(!replaced, "another was set meanwhile");
+    assert!(
+        !store
+            .replace_model_credential(other, &second, &third)
+            .await
+            .unwrap()
+    );
+    assert!(
+        store
+            .replace_model_credential(owner, &second, &third)
+            .await
+            .unwrap()
+    );
+    let stored = store.find_model_credential(owner).await.unwrap().unwrap();
+    assert_eq!((stored.sealed.as_str(), stored.set_at), ("three", second.set_at));
+    assert!(!store.remove_model_credential(other).await.unwrap());
+    assert!(store.remove_model_credential(owner).await.unwrap());
+    assert!(!store.remove_model_credential(owner).await.unwrap());
 }

@@ -6,11 +6,14 @@ use std::path::Path;
 use sqlx::Row as _;
 
 use super::*;
-use crate::domain::{LeaseClaim, PermissionDecision, PermissionResolution, UsageGroup, UsageQuery};
+use crate::domain::{
+    CredentialKind, LeaseClaim, PermissionDecision, PermissionResolution, StoredCredential, UsageGroup,
+    UsageQuery,
+};
 use crate::store::PermissionFilter;
 use crate::store::contract::{
-    EventLog, IdempotencyStore, KeyStore, LeaseStore, PermissionStore, PlatformStore, RestoreStore,
-    SessionStore, TenantStore, TranscriptStore, TurnStore, UsageLedger,
+    CredentialStore, EventLog, IdempotencyStore, KeyStore, LeaseStore, PermissionStore, PlatformStore,
+    RestoreStore, SessionStore, TenantStore, TranscriptStore, TurnStore, UsageLedger,
 };
 use crate::store::sql::SqlStore;
 use crate::store::sql::engine::{Engine, driver_query};
@@ -131,6 +134,18 @@ async fn tour<E: Engine>(store: &Arc<SqlStore<E>>) {
     let key = record_cases::key_of("tour", 77);
     store.insert_key(tenant, &key).await.unwrap();
     store.find_key(key.digest).await.unwrap();
+    let credential = StoredCredential {
+        kind: CredentialKind::ApiKey,
+        sealed: "sealed".to_owned(),
+        set_at: now(),
+    };
+    store.set_model_credential(tenant, &credential).await.unwrap();
+    store.find_model_credential(tenant).await.unwrap();
+    store
+        .replace_model_credential(tenant, &credential, &credential)
+        .await
+        .unwrap();
+    store.remove_model_credential(tenant).await.unwrap();
     store.list_keys(tenant, Some(key.id), 9).await.unwrap();
     store.note_key_use(tenant, key.id, now()).await.unwrap();
     store.revoke_key(tenant, key.id, now()).await.unwrap();

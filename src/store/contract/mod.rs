@@ -9,7 +9,9 @@ mod turns;
 use std::fmt::Debug;
 
 pub use platform::{PlatformStore, RestoreStore};
-pub use records::{Begun, IdempotencyStore, KeyStore, PermissionFilter, PermissionStore, UsageLedger};
+pub use records::{
+    Begun, CredentialStore, IdempotencyStore, KeyStore, PermissionFilter, PermissionStore, UsageLedger,
+};
 pub use sessions::{LeaseStore, SessionStore, TenantStore};
 pub(in crate::store) use transcripts::parse_lines;
 pub use transcripts::{TranscriptAppended, TranscriptStore};
@@ -26,6 +28,7 @@ pub trait Store:
     + PermissionStore
     + KeyStore
     + UsageLedger
+    + CredentialStore
     + IdempotencyStore
     + RestoreStore
     + PlatformStore
@@ -45,6 +48,7 @@ impl<T> Store for T where
         + PermissionStore
         + KeyStore
         + UsageLedger
+        + CredentialStore
         + IdempotencyStore
         + RestoreStore
         + PlatformStore

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::domain::{
-    ApiKey, KeyDigest, KeyId, Permission, PermissionId, PermissionResolution, SessionId, TenantId,
-    UsageQuery, UsageRecord, UsageSum, UserId,
+    ApiKey, KeyDigest, KeyId, Permission, PermissionId, PermissionResolution, SessionId, StoredCredential,
+    TenantId, UsageQuery, UsageRecord, UsageSum, UserId,
 };
 use crate::store::Result;
 
@@ -72,7 +72,8 @@ pub trait KeyStore: Send + Sync {
 /// The ledger: who used how much.
 #[async_trait]
 pub trait UsageLedger: Send + Sync {
-    /// Enters records. One of a turn and model that is entered already changes nothing.
+    /// Enters records. Of one of a turn and model that is entered already, the larger figures stand: entering the same
+    /// twice changes nothing, and figures that grow may come in any order.
     async fn record_usage(&self, tenant: TenantId, records: &[UsageRecord]) -> Result<()>;
 
     /// Sums of the records that match, in the order of what they are told apart by.
@@ -118,4 +119,25 @@ pub trait IdempotencyStore: Send + Sync {
 
     /// Forgets a request that was not done, so that it may be sent again.
     async fn forget_request(&self, tenant: TenantId, key: &str) -> Result<()>;
+}
+
+/// Tenants' own credentials for the model's API, sealed.
+#[async_trait]
+pub trait CredentialStore: Send + Sync {
+    /// Stores the tenant's credential in place of the one it had.
+    async fn set_model_credential(&self, tenant: TenantId, credential: &StoredCredential) -> Result<()>;
+
+    /// Stores the same credential, sealed anew, unless another was set meanwhile; whether it did.
+    async fn replace_model_credential(
+        &self,
+        tenant: TenantId,
+        old: &StoredCredential,
+        new: &StoredCredential,
+    ) -> Result<bool>;
+
+    /// The tenant's credential.
+    async fn find_model_credential(&self, tenant: TenantId) -> Result<Option<StoredCredential>>;
+
+    /// Removes the tenant's credential; whether there was one.
+    async fn remove_model_credential(&self, tenant: TenantId) -> Result<bool>;
 }

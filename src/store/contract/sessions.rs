@@ -15,6 +15,9 @@ pub trait TenantStore: Send + Sync {
     /// The tenant of that name: the one that is stored, else `tenant`, which is then stored.
     async fn ensure_tenant(&self, tenant: &Tenant) -> Result<Tenant>;
 
+    /// The tenant of that name.
+    async fn find_tenant(&self, name: &TenantName) -> Result<Option<Tenant>>;
+
     /// Up to `limit` tenants by their names, of those after `after`.
     async fn list_tenants(&self, after: Option<&TenantName>, limit: u32) -> Result<Vec<Tenant>>;
 }

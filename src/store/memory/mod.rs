@@ -14,8 +14,9 @@ use chrono::{DateTime, Utc};
 
 use super::{Result, StoreError};
 use crate::domain::{
-    ApiKey, Epoch, Event, EventId, InstanceId, KeyId, Permission, PermissionId, Session, SessionId, Tenant,
-    TenantId, TenantName, TranscriptEntry, TranscriptPath, Turn, TurnId, UsageRecord,
+    ApiKey, Epoch, Event, EventId, InstanceId, KeyId, Permission, PermissionId, Session, SessionId,
+    StoredCredential, Tenant, TenantId, TenantName, TranscriptEntry, TranscriptPath, Turn, TurnId,
+    UsageRecord,
 };
 
 /// A store in memory.
@@ -31,6 +32,7 @@ struct State {
     sessions: BTreeMap<SessionId, Kept>,
     permissions: BTreeMap<PermissionId, (TenantId, Permission)>,
     keys: BTreeMap<KeyId, (TenantId, ApiKey)>,
+    credentials: HashMap<TenantId, StoredCredential>,
     usage: BTreeMap<(TurnId, String), (TenantId, UsageRecord)>,
     requests: HashMap<(TenantId, String), Request>,
     secrets: HashMap<String, [u8; 32]>,
@@ -108,6 +110,10 @@ impl State {
         for record in records {
             self.usage
                 .entry((record.turn, record.model.clone()))
+                .and_modify(|(_, entered)| {
+                    entered.usage = entered.usage.larger(record.usage);
+                    entered.cost = entered.cost.max(record.cost);
+                })
                 .or_insert_with(|| (tenant, record.clone()));
         }
     }

@@ -155,6 +155,9 @@ impl RestoreStore for MemoryStore {
                 Record::Key { tenant, key } => {
                     state.keys.insert(key.id, (tenant, key));
                 }
+                Record::Credential { tenant, credential } => {
+                    state.credentials.insert(tenant, credential);
+                }
                 Record::Usage { tenant, usage } => state.enter_usage(tenant, &[usage]),
                 Record::Session { session, epoch } => {
                     state.sessions.insert(session.id, Kept::new(*session, epoch));

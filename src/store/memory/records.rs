@@ -7,11 +7,12 @@ use chrono::{DateTime, Utc};
 
 use super::{MemoryStore, Request};
 use crate::domain::{
-    ApiKey, KeyDigest, KeyId, Permission, PermissionId, PermissionResolution, TenantId, UsageGroup,
-    UsageQuery, UsageRecord, UsageSum,
+    ApiKey, KeyDigest, KeyId, Permission, PermissionId, PermissionResolution, StoredCredential, TenantId,
+    UsageGroup, UsageQuery, UsageRecord, UsageSum,
 };
 use crate::store::{
-    Begun, IdempotencyStore, KeyStore, PermissionFilter, PermissionStore, Result, StoreError, UsageLedger,
+    Begun, CredentialStore, IdempotencyStore, KeyStore, PermissionFilter, PermissionStore, Result,
+    StoreError, UsageLedger,
 };
 
 #[async_trait]
@@ -119,6 +120,37 @@ impl KeyStore for MemoryStore {
             key.last_used_at = Some(at);
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl CredentialStore for MemoryStore {
+    async fn set_model_credential(&self, tenant: TenantId, credential: &StoredCredential) -> Result<()> {
+        self.lock().credentials.insert(tenant, credential.clone());
+        Ok(())
+    }
+
+    async fn replace_model_credential(
+        &self,
+        tenant: TenantId,
+        old: &StoredCredential,
+        new: &StoredCredential,
+    ) -> Result<bool> {
+        let mut state = self.lock();
+        let stored = state.credentials.get_mut(&tenant);
+        let Some(stored) = stored.filter(|stored| stored.sealed == old.sealed) else {
+            return Ok(false);
+        };
+        stored.sealed.clone_from(&new.sealed);
+        Ok(true)
+    }
+
+    async fn find_model_credential(&self, tenant: TenantId) -> Result<Option<StoredCredential>> {
+        Ok(self.lock().credentials.get(&tenant).cloned())
+    }
+
+    async fn remove_model_credential(&self, tenant: TenantId) -> Result<bool> {
+        Ok(self.lock().credentials.remove(&tenant).is_some())
     }
 }
 

@@ -21,6 +21,10 @@ impl TenantStore for MemoryStore {
             .clone())
     }
 
+    async fn find_tenant(&self, name: &TenantName) -> Result<Option<Tenant>> {
+        Ok(self.lock().tenants.get(name).cloned())
+    }
+
     async fn list_tenants(&self, after: Option<&TenantName>, limit: u32) -> Result<Vec<Tenant>> {
         let state = self.lock();
         let tenants = state.tenants.values();

@@ -3,6 +3,7 @@
 //! Each file here is one room: sessions, turns, events, and so on. What differs between engines is in the engine's
 //! file, never in a method. Writes that belong to a session's log are committed in groups, by `writer`.
 
+mod credentials;
 pub mod engine;
 mod events;
 mod idempotency;

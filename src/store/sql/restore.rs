@@ -89,6 +89,10 @@ async fn restore<E: Engine>(transaction: &mut Transaction<E>, same: &[Record]) -
         Record::Key { tenant, key } => {
             transaction.run("restore a key", insert_key(*tenant, key)).await?;
         }
+        Record::Credential { tenant, credential } => {
+            let set = super::credentials::set(*tenant, credential);
+            transaction.run("restore a credential", set).await?;
+        }
         Record::Usage { tenant, usage } => {
             super::usage::insert_in_tx(transaction, &[usage_values(*tenant, usage)]).await?;
         }

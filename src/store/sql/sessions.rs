@@ -16,9 +16,8 @@ use crate::store::{Result, SessionStore, TenantStore, terms};
 #[async_trait]
 impl<E: Engine> TenantStore for SqlStore<E> {
     async fn ensure_tenant(&self, new: &Tenant) -> Result<Tenant> {
-        let find = || sql("SELECT id, name, created_at FROM tenants WHERE name = $1").bind(new.name.as_str());
-        if let Some(row) = self.read_one("find a tenant", find()).await? {
-            return tenant(&row);
+        if let Some(stored) = self.find_tenant(&new.name).await? {
+            return Ok(stored);
         }
         let insert = sql(
             "INSERT INTO tenants (id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING",
@@ -27,10 +26,13 @@ impl<E: Engine> TenantStore for SqlStore<E> {
         .bind(new.name.as_str())
         .bind(new.created_at);
         self.write("store a tenant", insert).await?;
-        match self.read_one("find a tenant", find()).await? {
-            Some(row) => tenant(&row),
-            None => Ok(new.clone()),
-        }
+        Ok(self.find_tenant(&new.name).await?.unwrap_or_else(|| new.clone()))
+    }
+
+    async fn find_tenant(&self, name: &TenantName) -> Result<Option<Tenant>> {
+        let find = sql("SELECT id, name, created_at FROM tenants WHERE name = $1").bind(name.as_str());
+        let row = self.read_one("find a tenant", find).await?;
+        row.as_ref().map(tenant).transpose()
     }
 
     async fn list_tenants(&self, after: Option<&TenantName>, limit: u32) -> Result<Vec<Tenant>> {

@@ -9,6 +9,25 @@ use super::{SqlStore, Transaction};
 use crate::domain::{MicroUsd, SessionId, TenantId, UsageGroup, UsageQuery, UsageRecord, UsageSum};
 use crate::store::{Result, StoreError, UsageLedger};
 
+/// A figure becomes the larger one of that which stands and that which comes. Both engines know this, and no function by
+/// the same name.
+macro_rules! larger {
+    ($column:literal) => {
+        concat!(
+            $column,
+            " = CASE WHEN excluded.",
+            $column,
+            " > usage_records.",
+            $column,
+            " THEN excluded.",
+            $column,
+            " ELSE usage_records.",
+            $column,
+            " END"
+        )
+    };
+}
+
 #[async_trait]
 impl<E: Engine> UsageLedger for SqlStore<E> {
     async fn record_usage(&self, tenant: TenantId, records: &[UsageRecord]) -> Result<()> {
@@ -58,7 +77,16 @@ impl<E: Engine> UsageLedger for SqlStore<E> {
     }
 }
 
-/// Enters rows; those that are entered already change nothing.
+/// How each figure of an entry becomes the larger of two.
+const FIGURES: [&str; 5] = [
+    larger!("input_tokens"),
+    larger!("output_tokens"),
+    larger!("cache_read_input_tokens"),
+    larger!("cache_creation_input_tokens"),
+    larger!("cost_micro_usd"),
+];
+
+/// Enters rows; of those that are entered already, the larger figures stand.
 pub(super) async fn insert_in_tx<E: Engine>(
     transaction: &mut Transaction<E>,
     rows: &[Vec<Value>],
@@ -69,7 +97,13 @@ pub(super) async fn insert_in_tx<E: Engine>(
              output_tokens, cache_read_input_tokens, cache_creation_input_tokens, cost_micro_usd) VALUES ",
         )
         .push_rows(chunk.iter().cloned())
-        .push(" ON CONFLICT (turn_id, model) DO NOTHING");
+        .push(" ON CONFLICT (turn_id, model) DO UPDATE SET ");
+        let insert = FIGURES
+            .iter()
+            .enumerate()
+            .fold(insert, |insert, (index, figure)| {
+                insert.push(if index == 0 { "" } else { ", " }).push(figure)
+            });
         transaction.run("enter usage", insert).await?;
     }
     Ok(())

@@ -6,12 +6,13 @@ mod served;
 mod sse;
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use paddock::settings::{KeySettings, Settings, StorageKind};
+use paddock::settings::{IsolationLevel, KeySettings, Settings, StorageKind};
 use paddock::startup::{Application, Stopper};
 use private_postgres::Cluster;
 use serde_json::Value;
@@ -53,12 +54,15 @@ impl AppBuilder {
     pub(crate) fn real() -> Self {
         let mut builder = Self::fake();
         builder.settings.agent.cli_path = real_cli();
+        builder.settings.isolation.level = IsolationLevel::Best;
         builder
     }
 
     /// With the stand-in for the CLI.
     pub(crate) fn fake() -> Self {
         let folder = Arc::new(tempfile::Builder::new().prefix("paddock-it-").tempdir().unwrap());
+        // Agents of a server that is root run under users of their own, who have to pass.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
         let mut settings = Settings::default();
         settings.api.port = 0;
         settings.api.workers = 1;
@@ -72,6 +76,12 @@ impl AppBuilder {
         settings.agent.guardian_path = Some(env!("CARGO_BIN_EXE_paddock").into());
         settings.agent.stop_grace = Duration::from_millis(500);
         settings.model.scripted = true;
+        // Tests look at the processes that the stand-in starts, by the numbers that it tells.
+        settings.isolation.level = IsolationLevel::Landlock;
+        if !is_open_to_all(Path::new(env!("CARGO_BIN_EXE_fake-claude"))) {
+            // Other users have no way to what was built here, as where a clone lies in a private folder.
+            settings.isolation.first_uid = None;
+        }
         Self { settings, folder }
     }
 
@@ -163,6 +173,12 @@ impl AppBuilder {
     }
 }
 
+/// Whether all users may pass to a file.
+pub(crate) fn is_open_to_all(path: &Path) -> bool {
+    let passes = |folder: &Path| std::fs::metadata(folder).unwrap().permissions().mode() & 0o001 != 0;
+    path.ancestors().skip(1).all(passes)
+}
+
 /// The PostgreSQL cluster that the tests of this process share. Its keeper ends it with the process.
 pub(crate) fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
@@ -192,7 +208,8 @@ impl TestApp {
     /// What the model was asked, oldest first.
     pub(crate) async fn model_requests(&self) -> Vec<Value> {
         let url = format!("{}/_scripted/requests", self.model_url.as_ref().unwrap());
-        reqwest::get(url).await.unwrap().json().await.unwrap()
+        let client = self.client();
+        client.http().get(url).send().await.unwrap().json().await.unwrap()
     }
 
     /// Ends it in order, and waits for its end.

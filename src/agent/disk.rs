@@ -1,0 +1,129 @@
+//! How much a session's folders hold while a turn runs. A turn past the limit is ended, with all that its agent started.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
+
+use super::line::TurnControl;
+use crate::domain::TurnErrorCode;
+
+/// The unit in which the file system counts.
+const BLOCK_BYTES: u64 = 512;
+
+/// How much a session's folders may hold; 0 is no limit.
+#[derive(Debug, Clone, Copy)]
+pub struct DiskLimits {
+    /// In bytes on the disk.
+    pub max_bytes: u64,
+    /// In files, folders and links.
+    pub max_entries: u64,
+    /// How often that is looked at.
+    pub interval: Duration,
+}
+
+/// What folders hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Held {
+    bytes: u64,
+    entries: u64,
+}
+
+impl DiskLimits {
+    fn are_passed(&self, held: Held) -> bool {
+        (self.max_bytes > 0 && held.bytes > self.max_bytes)
+            || (self.max_entries > 0 && held.entries > self.max_entries)
+    }
+}
+
+/// Looks at these folders until one passes the limit, and then stops the turn.
+pub(super) async fn watch(folders: Arc<Vec<OwnedFd>>, limits: DiskLimits, control: Arc<TurnControl>) {
+    if limits.max_bytes == 0 && limits.max_entries == 0 {
+        return;
+    }
+    loop {
+        tokio::time::sleep(limits.interval).await;
+        let folders = Arc::clone(&folders);
+        let held = tokio::task::spawn_blocking(move || {
+            let mut held = Held::default();
+            for folder in &*folders {
+                // What cannot be looked into is not counted; the file system's own limits stand.
+                let _counted = count(folder, limits, &mut held);
+            }
+            held
+        });
+        let Ok(held) = held.await else { return };
+        if limits.are_passed(held) {
+            tracing::warn!(
+                held.bytes,
+                held.entries,
+                "a session's folders hold more than they may; its turn is stopped"
+            );
+            control.stop(TurnErrorCode::WorkspaceFull);
+            return;
+        }
+    }
+}
+
+/// Counts what a folder holds, without following links, and no further than matters.
+fn count(folder: &OwnedFd, limits: DiskLimits, held: &mut Held) -> io::Result<()> {
+    let listed = openat(
+        folder,
+        ".",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    for entry in Dir::read_from(&listed)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        held.entries += 1;
+        if let Ok(found) = statat(&listed, name, AtFlags::SYMLINK_NOFOLLOW) {
+            held.bytes += u64::try_from(found.st_blocks).unwrap_or(0) * BLOCK_BYTES;
+        }
+        if limits.are_passed(*held) {
+            return Ok(());
+        }
+        if entry.file_type() == FileType::Directory {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            if let Ok(inner) = openat(&listed, name, flags, Mode::empty()) {
+                count(&inner, limits, held)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_counted_once_and_links_are_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("a/b")).unwrap();
+        std::fs::write(folder.path().join("a/b/file"), vec![1; 64 * 1024]).unwrap();
+        std::os::unix::fs::symlink("/usr", folder.path().join("a/link")).unwrap();
+        let open = || OwnedFd::from(std::fs::File::open(folder.path()).unwrap());
+        let none = DiskLimits {
+            max_bytes: 0,
+            max_entries: 0,
+            interval: Duration::ZERO,
+        };
+        let mut held = Held::default();
+        count(&open(), none, &mut held).unwrap();
+        assert_eq!(held.entries, 4);
+        assert!((64 * 1024..100 * 1024).contains(&held.bytes), "{held:?}");
+        let few = DiskLimits {
+            max_entries: 1,
+            ..none
+        };
+        let mut held = Held::default();
+        count(&open(), few, &mut held).unwrap();
+        assert!(few.are_passed(held) && held.entries < 4, "it stops when it knows");
+    }
+}

@@ -1,0 +1,285 @@
+//! One request through the gateway, and its answer.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
+use http_body_util::{BodyExt as _, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName};
+use hyper::{Method, Request, Response};
+use serde::Deserialize;
+
+use super::credential::Credential;
+use super::door::Behind;
+use super::limits::Admission;
+use super::meter::Meter;
+use super::refusal::Refusal;
+use super::usage::UsageReader;
+
+/// A body, whole or as it comes.
+pub(super) type Body = UnsyncBoxBody<Bytes, Broken>;
+
+/// An answer that broke off in the middle, at the other end.
+#[derive(Debug, thiserror::Error)]
+#[error("the model's API broke off its answer")]
+pub(super) struct Broken(#[source] Option<reqwest::Error>);
+
+/// Headers of a connection, and not of what goes over it.
+const OF_THE_CONNECTION: [HeaderName; 9] = [
+    header::CONNECTION,
+    header::HOST,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+];
+
+/// Headers by which an agent proves itself, to us; and that would have the answer come in a form that cannot be read.
+const OUR_OWN: [HeaderName; 5] = [
+    header::AUTHORIZATION,
+    header::ACCEPT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::COOKIE,
+    HeaderName::from_static("x-api-key"),
+];
+
+/// What is forwarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A question whether anyone is there, which is answered here.
+    Hello,
+    /// A message, which uses tokens.
+    Message,
+    /// A count of tokens, which uses none.
+    Count,
+    /// A look at what models there are.
+    Models,
+}
+
+/// Answers a request.
+pub(super) async fn answer(behind: &Behind, request: Request<Incoming>) -> Response<Body> {
+    match forward(behind, request).await {
+        Ok(response) => response,
+        Err(refusal) => {
+            tracing::info!(tenant.id = %behind.meter.tenant(), refusal = refusal.kind(), "the gateway refused: {refusal}");
+            refusal.response::<Full<Bytes>>().map(whole)
+        }
+    }
+}
+
+fn whole(body: Full<Bytes>) -> Body {
+    body.map_err(|never| match never {}).boxed_unsync()
+}
+
+async fn forward(behind: &Behind, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    let (head, body) = request.into_parts();
+    let kind = Kind::of(&head.method, head.uri.path())?;
+    if kind == Kind::Hello {
+        return Ok(Response::new(whole(Full::default())));
+    }
+    if !token(&head.headers).is_some_and(|token| behind.is_token(token)) {
+        return Err(Refusal::Token);
+    }
+    let gateway = &behind.gateway;
+    let settings = &gateway.settings;
+    let body = receive(body, settings.request_max_bytes, settings.request_timeout).await?;
+    let model = match kind {
+        Kind::Message | Kind::Count => model_of(&body)?,
+        Kind::Hello | Kind::Models => String::new(),
+    };
+    if kind != Kind::Models {
+        gateway.limits.check_model(&model)?;
+    }
+    let admission = gateway.limits.admit(behind.meter.tenant())?;
+    let credential = gateway.credentials.of(behind.meter.tenant()).await?;
+    let mut url = settings.upstream.clone();
+    // An address of a proxy may have a path of its own, before that of the API.
+    let path = format!("{}{}", url.path().trim_end_matches('/'), head.uri.path());
+    url.set_path(&path);
+    url.set_query(head.uri.query());
+    let asked = gateway
+        .client
+        .request(head.method, url)
+        .headers(to_upstream(&head.headers, &credential))
+        .body(body)
+        .send();
+    let response = match tokio::time::timeout(settings.silence_timeout, asked).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => {
+            // Its text may name the address, which is not the agent's to know.
+            tracing::warn!(
+                error = &error.without_url() as &dyn std::error::Error,
+                "the model's API cannot be reached"
+            );
+            return Err(Refusal::Unreachable);
+        }
+        Err(_late) => return Err(Refusal::Silent),
+    };
+    Ok(pass_on(behind, kind, model, response, admission))
+}
+
+impl Kind {
+    fn of(method: &Method, path: &str) -> Result<Self, Refusal> {
+        match (method, path) {
+            (&Method::HEAD | &Method::GET, "/") => Ok(Self::Hello),
+            (&Method::POST, "/v1/messages") => Ok(Self::Message),
+            (&Method::POST, "/v1/messages/count_tokens") => Ok(Self::Count),
+            (&Method::GET, "/v1/models") => Ok(Self::Models),
+            (&Method::GET, path)
+                if path
+                    .strip_prefix("/v1/models/")
+                    .is_some_and(|model| !model.is_empty() && !model.contains(['/', '.', '%'])) =>
+            {
+                Ok(Self::Models)
+            }
+            _ => Err(Refusal::Path),
+        }
+    }
+}
+
+/// What the agent proves itself with.
+fn token(headers: &HeaderMap) -> Option<&str> {
+    let key = headers.get("x-api-key").and_then(|key| key.to_str().ok());
+    let bearer = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    bearer.or(key)
+}
+
+async fn receive(body: Incoming, most: usize, patience: Duration) -> Result<Bytes, Refusal> {
+    let received = tokio::time::timeout(patience, Limited::new(body, most).collect()).await;
+    match received {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Refusal::TooLong(most)),
+        Ok(Err(_)) | Err(_) => Err(Refusal::Unsent),
+    }
+}
+
+fn model_of(body: &[u8]) -> Result<String, Refusal> {
+    #[derive(Deserialize)]
+    struct Asked {
+        model: String,
+    }
+    serde_json::from_slice(body)
+        .map(|asked: Asked| asked.model)
+        .map_err(|_malformed| Refusal::Malformed)
+}
+
+/// The agent's headers, but for those of its connection and of its proof; with the real credential.
+fn to_upstream(from_agent: &HeaderMap, credential: &Credential) -> HeaderMap {
+    let mut headers = without(from_agent, &OUR_OWN);
+    credential.add_to(&mut headers);
+    headers
+}
+
+fn without(headers: &HeaderMap, left_out: &[HeaderName]) -> HeaderMap {
+    let named: Vec<_> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|names| names.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    let mut kept = HeaderMap::new();
+    for (name, value) in headers {
+        let is_kept = !OF_THE_CONNECTION.contains(name)
+            && !left_out.contains(name)
+            && !named.iter().any(|named| named == name.as_str());
+        if is_kept {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    kept
+}
+
+/// The answer as it comes, read off on the way.
+fn pass_on(
+    behind: &Behind,
+    kind: Kind,
+    model: String,
+    response: reqwest::Response,
+    admission: Admission,
+) -> Response<Body> {
+    let is_stream = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+    let settings = &behind.gateway.settings;
+    let reader = match kind {
+        Kind::Message if is_stream => UsageReader::of_stream(),
+        Kind::Message if response.status().is_success() => UsageReader::of_whole(settings.request_max_bytes),
+        _ => UsageReader::of_nothing(),
+    };
+    let (status, headers) = (
+        response.status(),
+        without(response.headers(), &[header::SET_COOKIE]),
+    );
+    let passing = Passing {
+        from: response.bytes_stream().boxed(),
+        reader,
+        meter: behind.meter.clone(),
+        model,
+        silence: settings.silence_timeout,
+        is_stream,
+        over: false,
+        _admission: admission,
+    };
+    let pieces = stream::unfold(passing, |mut passing| async move {
+        let next = passing.next().await?;
+        Some((next, passing))
+    });
+    let mut answer = Response::new(StreamBody::new(pieces.map_ok(Frame::data)).boxed_unsync());
+    *answer.status_mut() = status;
+    *answer.headers_mut() = headers;
+    answer
+}
+
+/// An answer on its way. However it ends, what it used is counted when it is dropped.
+struct Passing {
+    from: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
+    reader: UsageReader,
+    meter: Meter,
+    model: String,
+    silence: Duration,
+    is_stream: bool,
+    over: bool,
+    _admission: Admission,
+}
+
+impl Passing {
+    async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
+        if self.over {
+            return None;
+        }
+        match tokio::time::timeout(self.silence, self.from.next()).await {
+            Ok(Some(Ok(bytes))) => {
+                self.reader.read(&bytes);
+                Some(Ok(bytes))
+            }
+            Ok(None) => None,
+            Ok(Some(Err(error))) => {
+                self.over = true;
+                Some(Err(Broken(Some(error.without_url()))))
+            }
+            Err(_silent) => {
+                self.over = true;
+                Some(if self.is_stream {
+                    Ok(Refusal::Silent.event())
+                } else {
+                    Err(Broken(None))
+                })
+            }
+        }
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.meter.count(&self.model, self.reader.finish());
+    }
+}

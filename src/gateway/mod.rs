@@ -1,0 +1,134 @@
+//! The model gateway: agents talk to it, and only it holds a real credential.
+//!
+//! Each agent has a door of its own: a port on loopback, and a token that opens this door alone, for as long as the agent
+//! lives. What comes in is held against the tenant's limits ([`limits`]), gets the tenant's or the platform's credential
+//! ([`credential`]), goes to the model's API as it is, and comes back as it comes, while what it used is read off and
+//! entered in the ledger ([`meter`]). What is refused answers in the API's own shape (`refusal`), so that the CLI says
+//! so well.
+//!
+//! It forwards what the CLI needs to run a model, and nothing else of the API: no files, no batches, no administration.
+
+pub mod credential;
+mod door;
+mod forward;
+pub mod limits;
+pub mod meter;
+mod refusal;
+mod usage;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use self::credential::Credentials;
+use self::limits::TenantLimits;
+use crate::domain::Clock;
+use crate::lifecycle::Tasks;
+use crate::store::Store;
+
+pub use door::{Door, DoorClosed};
+pub use limits::LimitSettings;
+pub use meter::Meter;
+
+/// How the gateway is set.
+#[derive(Debug, Clone)]
+pub struct GatewaySettings {
+    /// Where the model's API is.
+    pub upstream: Url,
+    /// What tenants may ask for.
+    pub limits: LimitSettings,
+    /// The longest request body, in bytes.
+    pub request_max_bytes: usize,
+    /// How long an agent may take to send a request.
+    pub request_timeout: Duration,
+    /// How long connecting to the API may take.
+    pub connect_timeout: Duration,
+    /// How long the API may be silent, before its answer and in the middle of it.
+    pub silence_timeout: Duration,
+    /// The most connections of one agent.
+    pub connections_max: usize,
+}
+
+/// The model gateway of a server.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+}
+
+/// What all doors share.
+#[derive(Debug)]
+struct Shared {
+    settings: GatewaySettings,
+    client: reqwest::Client,
+    credentials: Credentials,
+    limits: TenantLimits,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    tasks: Tasks,
+}
+
+/// Why there is no gateway.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The client that talks to the model's API cannot be made.
+    #[error("the client for the model's API cannot be made")]
+    Client(#[source] reqwest::Error),
+    /// Encryption cannot be set up.
+    #[error("encryption cannot be set up")]
+    Tls(#[source] rustls::Error),
+}
+
+impl Gateway {
+    /// A gateway of these parts.
+    pub fn new(
+        settings: GatewaySettings,
+        credentials: Credentials,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        tasks: Tasks,
+    ) -> Result<Self, GatewayError> {
+        let mut client = reqwest::Client::builder()
+            .tls_backend_preconfigured(encryption()?)
+            .connect_timeout(settings.connect_timeout)
+            .redirect(reqwest::redirect::Policy::none());
+        // A proxy is for what lies beyond the machine.
+        let is_near = |host: url::Host<&str>| match host {
+            url::Host::Domain(name) => name == "localhost",
+            url::Host::Ipv4(address) => address.is_loopback(),
+            url::Host::Ipv6(address) => address.is_loopback(),
+        };
+        if settings.upstream.host().is_some_and(is_near) {
+            client = client.no_proxy();
+        }
+        let client = client.build().map_err(GatewayError::Client)?;
+        let limits = TenantLimits::new(settings.limits.clone());
+        Ok(Self {
+            shared: Arc::new(Shared {
+                settings,
+                client,
+                credentials,
+                limits,
+                store,
+                clock,
+                tasks,
+            }),
+        })
+    }
+
+    /// Forgets which credential a tenant has: it was changed.
+    pub fn forget_credential(&self, tenant: crate::domain::TenantId) {
+        self.shared.credentials.forget(tenant);
+    }
+}
+
+/// TLS with the authorities that browsers trust.
+fn encryption() -> Result<rustls::ClientConfig, GatewayError> {
+    let roots: rustls::RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(GatewayError::Tls)?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}

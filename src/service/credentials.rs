@@ -1,0 +1,170 @@
+//! Tenants' own credentials for the model's API: set, looked at, removed. What is set is sealed at once, and never shown.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+
+use super::error::Error;
+use crate::domain::{Clock, CredentialKind, Principal, StoredCredential, TenantId, TenantName};
+use crate::gateway::Gateway;
+use crate::gateway::credential::sealed_for;
+use crate::security::sealing::{SealError, SealingKeys};
+use crate::store::{Store, StoreError};
+
+/// How many tenants are read at once.
+const READ_BATCH: u32 = 256;
+
+/// What may be told of a credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialInfo {
+    /// What kind it is.
+    pub kind: CredentialKind,
+    /// When it was set.
+    pub set_at: DateTime<Utc>,
+}
+
+impl From<StoredCredential> for CredentialInfo {
+    fn from(stored: StoredCredential) -> Self {
+        Self {
+            kind: stored.kind,
+            set_at: stored.set_at,
+        }
+    }
+}
+
+/// Keeps tenants' own credentials for the model's API.
+#[derive(Debug)]
+pub struct CredentialService {
+    store: Arc<dyn Store>,
+    keys: SealingKeys,
+    gateway: Option<Gateway>,
+    clock: Arc<dyn Clock>,
+}
+
+impl CredentialService {
+    /// Credentials in this store, sealed with these keys, used by this gateway.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        keys: SealingKeys,
+        gateway: Option<Gateway>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            store,
+            keys,
+            gateway,
+            clock,
+        }
+    }
+
+    /// Sets a tenant's credential in place of the one it had.
+    pub async fn set(
+        &self,
+        _caller: &Principal,
+        tenant: &TenantName,
+        kind: CredentialKind,
+        secret: &SecretString,
+    ) -> Result<CredentialInfo, Error> {
+        let gateway = self.gateway.as_ref().ok_or(Error::GatewayOff)?;
+        let tenant = self.find(tenant).await?;
+        let stored = StoredCredential {
+            kind,
+            sealed: seal(&self.keys, tenant, secret)?,
+            set_at: self.clock.now(),
+        };
+        self.store.set_model_credential(tenant, &stored).await?;
+        gateway.forget_credential(tenant);
+        Ok(stored.into())
+    }
+
+    /// What may be told of a tenant's credential.
+    pub async fn get(&self, _caller: &Principal, tenant: &TenantName) -> Result<CredentialInfo, Error> {
+        let tenant = self.find(tenant).await?;
+        let stored = self.store.find_model_credential(tenant).await?;
+        stored.map(Into::into).ok_or(Error::CredentialNotFound)
+    }
+
+    /// Removes a tenant's credential; the platform's is used from then on.
+    pub async fn remove(&self, _caller: &Principal, tenant: &TenantName) -> Result<(), Error> {
+        let tenant = self.find(tenant).await?;
+        let removed = self.store.remove_model_credential(tenant).await?;
+        if let Some(gateway) = &self.gateway {
+            gateway.forget_credential(tenant);
+        }
+        if removed {
+            Ok(())
+        } else {
+            Err(Error::CredentialNotFound)
+        }
+    }
+
+    async fn find(&self, tenant: &TenantName) -> Result<TenantId, Error> {
+        let found = self.store.find_tenant(tenant).await?;
+        found.map(|tenant| tenant.id).ok_or(Error::TenantNotFound)
+    }
+}
+
+fn seal(keys: &SealingKeys, tenant: TenantId, secret: &SecretString) -> Result<String, Error> {
+    keys.seal(&sealed_for(tenant), secret)
+        .map_err(|error| match error {
+            SealError::NoKey => Error::SealingOff,
+            error => Error::Internal {
+                action: "a credential was not sealed",
+                source: error.into(),
+            },
+        })
+}
+
+/// Why not everything was sealed anew.
+#[derive(Debug, thiserror::Error)]
+pub enum ResealError {
+    /// The store does not do its part.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A tenant's credential does not open, or could not be sealed.
+    #[error("the credential of tenant {tenant} cannot be sealed anew")]
+    Seal {
+        /// Whose.
+        tenant: TenantName,
+        /// Why not.
+        #[source]
+        source: SealError,
+    },
+}
+
+/// Seals anew what older keys sealed; how many credentials those were. Afterwards, the older keys are of no use.
+pub async fn reseal(store: &dyn Store, keys: &SealingKeys) -> Result<u64, ResealError> {
+    let mut resealed = 0;
+    let mut after: Option<TenantName> = None;
+    loop {
+        let tenants = store.list_tenants(after.as_ref(), READ_BATCH).await?;
+        let Some(last) = tenants.last() else {
+            return Ok(resealed);
+        };
+        after = Some(last.name.clone());
+        for tenant in tenants {
+            let Some(old) = store.find_model_credential(tenant.id).await? else {
+                continue;
+            };
+            if keys.is_newest(&old.sealed) {
+                continue;
+            }
+            let purpose = sealed_for(tenant.id);
+            let anew = keys
+                .open(&purpose, &old.sealed)
+                .and_then(|secret| keys.seal(&purpose, &secret));
+            let sealed = anew.map_err(|source| ResealError::Seal {
+                tenant: tenant.name.clone(),
+                source,
+            })?;
+            let new = StoredCredential {
+                sealed,
+                ..old.clone()
+            };
+            // One that was set meanwhile was sealed with the newest key.
+            resealed += u64::from(store.replace_model_credential(tenant.id, &old, &new).await?);
+        }
+    }
+}
