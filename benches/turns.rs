@@ -242,6 +242,11 @@ impl Server {
             .env("PADDOCK__API__PORT", "0")
             .env("PADDOCK__AGENT__CLI_PATH", cli)
             .env("PADDOCK__TELEMETRY__LOG_FILTER", "error")
+            // To tell what the fence costs: none, landlock, namespaces.
+            .env(
+                "PADDOCK__ISOLATION__LEVEL",
+                std::env::var_os("PADDOCK_BENCH_ISOLATION").unwrap_or_else(|| "best".into()),
+            )
             .env("ANTHROPIC_BASE_URL", model)
             .env("ANTHROPIC_API_KEY", "scripted")
             .envs(more.iter().copied())

@@ -29,6 +29,7 @@ use crate::domain::{
     Attachment, ClaudeSessionId, EventBody, EventId, Permission, Session, SessionChange, SessionStatus, Turn,
     TurnError, TurnErrorCode, TurnReceipt, TurnStatus, WaitsFor,
 };
+use crate::gateway::Meter;
 use crate::protocol::control;
 use crate::protocol::message::CliMessage;
 use crate::protocol::question::{ControlRequest, Question};
@@ -96,6 +97,8 @@ pub(super) struct TurnRun {
     model: Option<String>,
     /// Who is at it.
     agent: Option<Agent>,
+    /// Counts what it uses of the model, if that goes through the gateway.
+    meter: Option<Meter>,
 }
 
 /// What happens next to a turn whose agent is at it.
@@ -133,6 +136,7 @@ impl TurnRun {
             begun: false,
             model: None,
             agent: None,
+            meter: None,
         }
     }
 
@@ -292,6 +296,7 @@ impl TurnRun {
         loop {
             match self.get_agent().await {
                 Ok((agent, messages)) => {
+                    self.meter.clone_from(&agent.meter);
                     self.agent = Some(agent.clone());
                     if !self.told_started {
                         self.write(vec![EventBody::TurnStarted {}]).await;

@@ -17,6 +17,7 @@ use super::limits::Admission;
 use super::meter::Meter;
 use super::refusal::Refusal;
 use super::usage::UsageReader;
+use crate::domain::TurnId;
 
 /// A body, whole or as it comes.
 pub(super) type Body = UnsyncBoxBody<Bytes, Broken>;
@@ -95,6 +96,7 @@ async fn forward(behind: &Behind, request: Request<Incoming>) -> Result<Response
     if kind != Kind::Models {
         gateway.limits.check_model(&model)?;
     }
+    let turn = behind.meter.turn();
     let admission = gateway.limits.admit(behind.meter.tenant())?;
     let credential = gateway.credentials.of(behind.meter.tenant()).await?;
     let mut url = settings.upstream.clone();
@@ -120,7 +122,7 @@ async fn forward(behind: &Behind, request: Request<Incoming>) -> Result<Response
         }
         Err(_late) => return Err(Refusal::Silent),
     };
-    Ok(pass_on(behind, kind, model, response, admission))
+    Ok(pass_on(behind, kind, (turn, model), response, admission))
 }
 
 impl Kind {
@@ -201,7 +203,7 @@ fn without(headers: &HeaderMap, left_out: &[HeaderName]) -> HeaderMap {
 fn pass_on(
     behind: &Behind,
     kind: Kind,
-    model: String,
+    (turn, model): (Option<TurnId>, String),
     response: reqwest::Response,
     admission: Admission,
 ) -> Response<Body> {
@@ -223,6 +225,7 @@ fn pass_on(
         from: response.bytes_stream().boxed(),
         reader,
         meter: behind.meter.clone(),
+        turn,
         model,
         silence: settings.silence_timeout,
         is_stream,
@@ -244,6 +247,8 @@ struct Passing {
     from: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
     reader: UsageReader,
     meter: Meter,
+    /// The turn that it was asked for in.
+    turn: Option<TurnId>,
     model: String,
     silence: Duration,
     is_stream: bool,
@@ -280,6 +285,6 @@ impl Passing {
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        self.meter.count(&self.model, self.reader.finish());
+        self.meter.count(self.turn, &self.model, self.reader.finish());
     }
 }

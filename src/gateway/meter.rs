@@ -3,7 +3,7 @@
 //! Entries hold the running totals of a turn and model. A ledger keeps the larger figure of two, so entering one twice, or
 //! an older one late, changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,10 @@ const RETRIES: [Duration; 4] = [
     Duration::from_secs(10),
     Duration::from_mins(1),
 ];
+
+/// How long an answer's figures wait for the turn's end, with which they cost no write of their own. So long a killed server
+/// may have lost.
+const MOMENT: Duration = Duration::from_millis(250);
 
 /// Whose requests a door's are.
 #[derive(Debug, Clone)]
@@ -47,8 +51,17 @@ struct Inner {
 struct Counted {
     /// The turn that runs, or ran last.
     turn: Option<TurnId>,
-    /// What that turn used, by model; before the agent's first turn, what will be its.
-    used: BTreeMap<String, Usage>,
+    /// What that turn and the one before used so far, by model; under no turn, what will be the first one's.
+    used: BTreeMap<(Option<TurnId>, String), Usage>,
+    /// The turns of which the ledger does not have all of this.
+    unentered: BTreeSet<TurnId>,
+}
+
+impl Counted {
+    fn of(&self, turn: TurnId) -> Vec<(String, Usage)> {
+        let own = self.used.iter().filter(|((of, _), _)| *of == Some(turn));
+        own.map(|((_, model), used)| (model.clone(), *used)).collect()
+    }
 }
 
 impl Meter {
@@ -69,44 +82,95 @@ impl Meter {
         self.inner.account.tenant
     }
 
-    /// From now on, what is used is this turn's.
+    /// The turn that runs, or ran last.
+    pub(super) fn turn(&self) -> Option<TurnId> {
+        self.lock().turn
+    }
+
+    /// From now on, what is asked for is this turn's.
     pub fn begin_turn(&self, turn: TurnId) {
         let mut counted = self.lock();
-        // What was used before the first turn is entered with the first.
-        if counted.turn.replace(turn).is_some() {
-            counted.used.clear();
+        let before = counted.turn.replace(turn);
+        let used = std::mem::take(&mut counted.used);
+        for ((of, model), usage) in used {
+            if of.is_none() {
+                // What was used before the first turn is the first one's.
+                counted.unentered.insert(turn);
+                counted.used.insert((Some(turn), model), usage);
+            } else if of == before {
+                // An answer may still be on its way.
+                counted.used.insert((of, model), usage);
+            }
+        }
+        let waits = counted.unentered.contains(&turn);
+        drop(counted);
+        if waits {
+            self.enter_soon(turn);
         }
     }
 
-    /// Counts what a response used, and has it entered.
-    pub(super) fn count(&self, model: &str, used: Usage) {
-        if used == Usage::default() {
+    /// Counts what an answer used that was asked for in this turn, and has it entered.
+    pub(super) fn count(&self, turn: Option<TurnId>, model: &str, used: Usage) {
+        if used == Usage::default() || self.inner.account.session.is_none() {
             return;
         }
-        let Some((session, owner)) = self.inner.account.session.clone() else {
-            return;
-        };
         let mut counted = self.lock();
-        let total = counted.used.entry(model.to_owned()).or_default();
+        let turn = turn.or(counted.turn);
+        let total = counted.used.entry((turn, model.to_owned())).or_default();
         *total = total.plus(used);
-        let Some(turn) = counted.turn else { return };
-        let at = self.inner.clock.now();
-        let records = counted
-            .used
-            .iter()
-            .map(|(model, usage)| UsageRecord {
-                turn,
-                model: model.clone(),
-                session,
-                user: owner.clone(),
-                usage: *usage,
-                cost: MicroUsd::ZERO,
-                at,
-            })
-            .collect::<Vec<_>>();
+        let Some(turn) = turn else { return };
+        let is_first = counted.unentered.insert(turn);
         drop(counted);
+        if is_first {
+            self.enter_soon(turn);
+        }
+    }
+
+    /// What a turn used so far, by model, for one who enters it at once.
+    #[must_use]
+    pub fn take(&self, turn: TurnId) -> Vec<(String, Usage)> {
+        let mut counted = self.lock();
+        counted.unentered.remove(&turn);
+        counted.of(turn)
+    }
+
+    /// Has what a turn used entered after all: who took it could not.
+    pub fn put_back(&self, turn: TurnId) {
+        if self.lock().unentered.insert(turn) {
+            self.enter_soon(turn);
+        }
+    }
+
+    /// Has what a turn used entered in a moment, unless the turn's end is quicker.
+    fn enter_soon(&self, turn: TurnId) {
         let meter = self.clone();
-        self.inner.tasks.spawn(async move { meter.enter(&records).await });
+        self.inner.tasks.spawn(async move {
+            tokio::time::sleep(MOMENT).await;
+            let Some((session, owner)) = &meter.inner.account.session else {
+                return;
+            };
+            let used = {
+                let mut counted = meter.lock();
+                if !counted.unentered.remove(&turn) {
+                    return;
+                }
+                counted.of(turn)
+            };
+            let at = meter.inner.clock.now();
+            let records: Vec<_> = used
+                .into_iter()
+                .map(|(model, usage)| UsageRecord {
+                    turn,
+                    model,
+                    session: *session,
+                    user: owner.clone(),
+                    usage,
+                    cost: MicroUsd::ZERO,
+                    at,
+                })
+                .collect();
+            meter.enter(&records).await;
+        });
     }
 
     async fn enter(&self, records: &[UsageRecord]) {

@@ -1,5 +1,6 @@
 //! The end of a turn: what it came to, stored in one step with its last events and what it used.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -139,6 +140,9 @@ impl TurnRun {
             tracing::error!(turn.id = %turn.id, error = &error as &dyn std::error::Error,
                 "a turn's end was not stored; it will be settled as unknown");
             self.runtime.log.let_go().await;
+            if let Some(meter) = &self.meter {
+                meter.put_back(turn.id);
+            }
             let error = broken(TurnErrorCode::StoreUnavailable);
             end.outcome.status = error.code.status();
             end.outcome.error = Some(error);
@@ -150,8 +154,8 @@ impl TurnRun {
         turn
     }
 
-    /// What is entered in the ledger: nothing for a turn that used nothing. Where a gateway counts tokens as they are used,
-    /// only what they cost is left to say.
+    /// What is entered in the ledger: nothing for a turn that used nothing. Where a gateway counts tokens, it knows them; what
+    /// they cost the CLI says.
     fn ledger_entries(
         &self,
         usage: Usage,
@@ -159,21 +163,32 @@ impl TurnRun {
         model_costs: Vec<(String, MicroUsd)>,
         at: DateTime<Utc>,
     ) -> Vec<UsageRecord> {
+        let turn = self.plan.turn.id;
         let last_model = || self.model.clone().unwrap_or_default();
-        let entries = if self.shared.launch.gateway.is_none() {
-            vec![(last_model(), usage, cost)]
-        } else if model_costs.is_empty() {
-            vec![(last_model(), Usage::default(), cost)]
-        } else {
-            let of_model = |(model, cost)| (model, Usage::default(), cost);
-            model_costs.into_iter().map(of_model).collect()
-        };
+        let mut entries: BTreeMap<String, (Usage, MicroUsd)> = BTreeMap::new();
+        match &self.meter {
+            None => {
+                entries.insert(last_model(), (usage, cost));
+            }
+            Some(meter) => {
+                for (model, used) in meter.take(turn) {
+                    entries.entry(model).or_default().0 = used;
+                }
+                let mut costs = model_costs;
+                if costs.is_empty() {
+                    costs.push((last_model(), cost));
+                }
+                for (model, cost) in costs {
+                    entries.entry(model).or_default().1 = cost;
+                }
+            }
+        }
         let session = &self.plan.session;
         entries
             .into_iter()
-            .filter(|(_, usage, cost)| *usage != Usage::default() || *cost != MicroUsd::ZERO)
-            .map(|(model, usage, cost)| UsageRecord {
-                turn: self.plan.turn.id,
+            .filter(|(_, (usage, cost))| *usage != Usage::default() || *cost != MicroUsd::ZERO)
+            .map(|(model, (usage, cost))| UsageRecord {
+                turn,
                 model,
                 session: session.id,
                 user: session.user.clone(),

@@ -1,10 +1,14 @@
 //! How a server comes by its fence, and what it says when there is none.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
 use paddock::settings::{IsolationLevel, IsolationScope, NamedNetwork, NetworkSetting};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
 use serde_json::{Value, json};
 
 use crate::support::{AppBuilder, Client, Served, paddock, real_cli};
@@ -175,18 +179,6 @@ async fn a_server_with_the_rights_that_a_container_has_works_and_fences_its_agen
 
 /// Does something in a thread, and in what that starts, that is refused the calls that Docker's profile refuses.
 fn without_namespaces<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> T {
-    use seccompiler::{
-        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-        SeccompRule,
-    };
-    let refused = |errno: i32, rules| -> BpfProgram {
-        let action = SeccompAction::Errno(errno.unsigned_abs());
-        let arch = std::env::consts::ARCH.try_into().unwrap();
-        SeccompFilter::new(rules, SeccompAction::Allow, action, arch)
-            .unwrap()
-            .try_into()
-            .unwrap()
-    };
     let new_namespaces = [
         libc::CLONE_NEWUSER,
         libc::CLONE_NEWNS,
@@ -206,20 +198,70 @@ fn without_namespaces<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'stat
         libc::SYS_umount2,
         libc::SYS_pivot_root,
     ];
-    let mut rules: std::collections::BTreeMap<_, Vec<_>> = calls.map(|call| (call, Vec::new())).into();
+    let mut rules: BTreeMap<_, Vec<_>> = calls.map(|call| (call, Vec::new())).into();
     rules.insert(libc::SYS_clone, new_namespaces.into());
-    let filters = [
-        refused(libc::EPERM, rules),
-        refused(libc::ENOSYS, [(libc::SYS_clone3, Vec::new())].into()),
-    ];
+    let absent = [(libc::SYS_clone3, Vec::new())].into();
+    refused(vec![(libc::EPERM, rules), (libc::ENOSYS, absent)], what)
+}
+
+/// Does something where the kernel has neither Landlock nor namespaces for it.
+fn without_any_jail<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> T {
+    let absent = [(libc::SYS_landlock_create_ruleset, Vec::new())].into();
+    without_namespaces(move || refused(vec![(libc::ENOSYS, absent)], what))
+}
+
+/// Does something in a thread, and in what that starts, that is refused these calls, with these errors.
+fn refused<T: Send + 'static>(
+    calls: Vec<(i32, BTreeMap<i64, Vec<SeccompRule>>)>,
+    what: impl FnOnce() -> T + Send + 'static,
+) -> T {
     std::thread::spawn(move || {
-        for filter in &filters {
-            seccompiler::apply_filter(filter).unwrap();
+        for (errno, rules) in calls {
+            let action = SeccompAction::Errno(errno.unsigned_abs());
+            let arch = std::env::consts::ARCH.try_into().unwrap();
+            let filter = SeccompFilter::new(rules, SeccompAction::Allow, action, arch).unwrap();
+            let filter: BpfProgram = filter.try_into().unwrap();
+            seccompiler::apply_filter(&filter).unwrap();
         }
         what()
     })
     .join()
     .unwrap()
+}
+
+#[tokio::test]
+async fn where_no_jail_holds_the_server_starts_only_if_that_is_said_or_there_is_one_user() {
+    let start = |settings: &'static [(&'static str, &'static str)]| {
+        let folder = open_folder();
+        let mut command = paddock(folder.path());
+        command.arg("serve").envs(settings.iter().copied());
+        (command, folder)
+    };
+    let (mut command, _folder) = start(&[]);
+    let output = without_any_jail(move || command.output().unwrap());
+    let told = String::from_utf8(output.stderr).unwrap();
+    let last = told.lines().last().unwrap();
+    assert!(!output.status.success(), "{told}");
+    for part in [
+        "no jail for agents holds here",
+        "namespaces:",
+        "landlock:",
+        "isolation.level to none",
+    ] {
+        assert!(last.contains(part), "{part:?} is missing in {told}");
+    }
+    let (command, folder) = start(&[("PADDOCK__ISOLATION__REQUIRED", "false")]);
+    let served = without_any_jail(move || Served::of(command, folder));
+    assert_eq!(isolation(&served.client()).await, "none");
+    served.signal(rustix::process::Signal::INT);
+    served.ended();
+    let (command, folder) = start(&[]);
+    let one_user = "auth: {keys: [{name: a, key: 0123456789abcdef, tenant: acme, user_id: alice}]}";
+    std::fs::write(folder.path().join("config.yaml"), one_user).unwrap();
+    let served = without_any_jail(move || Served::of(command, folder));
+    assert_eq!(isolation(&served.client()).await, "none");
+    served.signal(rustix::process::Signal::INT);
+    served.ended();
 }
 
 #[tokio::test]
