@@ -1,14 +1,15 @@
 //! How much a session's folders hold while a turn runs. A turn past the limit is ended, with all that its agent started.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, FileType, statat};
 
 use super::line::TurnControl;
 use crate::domain::TurnErrorCode;
+use crate::security::walk::Folder;
 
 /// The unit in which the file system counts.
 const BLOCK_BYTES: u64 = 512;
@@ -67,35 +68,27 @@ pub(super) async fn watch(folders: Arc<Vec<OwnedFd>>, limits: DiskLimits, contro
     }
 }
 
-/// Counts what a folder holds, without following links, and no further than matters.
-fn count(folder: &OwnedFd, limits: DiskLimits, held: &mut Held) -> io::Result<()> {
-    let listed = openat(
-        folder,
-        ".",
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    for entry in Dir::read_from(&listed)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name == c"." || name == c".." {
-            continue;
-        }
-        held.entries += 1;
-        if let Ok(found) = statat(&listed, name, AtFlags::SYMLINK_NOFOLLOW) {
-            held.bytes += u64::try_from(found.st_blocks).unwrap_or(0) * BLOCK_BYTES;
-        }
+/// Counts what a folder holds, and no further than matters.
+fn count(folder: &impl AsFd, limits: DiskLimits, held: &mut Held) -> io::Result<()> {
+    let folder = Folder::of(folder)?;
+    folder.for_each(|name, kind| {
         if limits.are_passed(*held) {
             return Ok(());
         }
-        if entry.file_type() == FileType::Directory {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            if let Ok(inner) = openat(&listed, name, flags, Mode::empty()) {
-                count(&inner, limits, held)?;
-            }
+        held.entries += 1;
+        if let Ok(found) = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            held.bytes += u64::try_from(found.st_blocks).unwrap_or(0) * BLOCK_BYTES;
         }
-    }
-    Ok(())
+        if kind != FileType::Directory {
+            return Ok(());
+        }
+        // One that cannot be entered is counted itself.
+        folder
+            .enter(name)
+            .ok()
+            .flatten()
+            .map_or(Ok(()), |inner| count(&inner, limits, held))
+    })
 }
 
 #[cfg(test)]

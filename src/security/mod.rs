@@ -4,5 +4,6 @@ pub mod environment;
 pub mod keys;
 pub mod ownership;
 pub mod sealing;
+pub mod walk;
 pub mod workspace;
 pub mod workspace_copy;

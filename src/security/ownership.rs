@@ -3,11 +3,13 @@
 //! Nothing is reached by a path and no link is followed: agents may change what lies here at any time.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid, chownat, fchmod, fchown, fstat, openat};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fchmod, fchown, fstat, openat};
+
+use super::walk::Folder;
 
 /// Who enters a tenant's folder besides the server: its user, who may not look around in it.
 const PASSED_THROUGH: u32 = 0o710;
@@ -38,60 +40,60 @@ pub fn give(folder: impl AsFd, user: u32) -> io::Result<()> {
 
 /// Gives a folder and all in it to a user.
 pub fn give_all(folder: impl AsFd, user: u32) -> io::Result<()> {
-    let folder = folder.as_fd();
-    give_content(folder, user)?;
-    // Last, so that what was left half done is done again. By its name, since the handle may be one that only finds.
     let (uid, gid) = (Some(Uid::from_raw(user)), Some(Gid::from_raw(user)));
-    Ok(chownat(folder, ".", uid, gid, AtFlags::empty())?)
-}
-
-fn give_content(folder: BorrowedFd<'_>, user: u32) -> io::Result<()> {
-    // The list needs a handle that reads, which this may not be.
-    let listed = openat(
-        folder,
-        ".",
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    for entry in Dir::read_from(&listed)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name == c"." || name == c".." {
-            continue;
+    let folder = Folder::of(folder)?;
+    folder.for_each(|name, kind| {
+        if matches!(kind, FileType::Directory | FileType::Unknown)
+            && let Some(inner) = folder.enter(name)?
+        {
+            return give_all(&inner, user);
         }
-        if matches!(entry.file_type(), FileType::Directory | FileType::Unknown) {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            match openat(&listed, name, flags, Mode::empty()) {
-                Ok(inner) => {
-                    give_all(&inner, user)?;
-                    continue;
-                }
-                // It is no folder, or no longer one.
-                Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {}
-                Err(rustix::io::Errno::NOENT) => continue,
-                Err(error) => return Err(error.into()),
-            }
+        match chownat(&folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
         }
-        let (uid, gid) = (Some(Uid::from_raw(user)), Some(Gid::from_raw(user)));
-        match chownat(&listed, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
+    })?;
+    // Last, so that what was left half done is done again.
+    Ok(fchown(&folder, uid, gid)?)
 }
 
 /// Lets a user pass through the folder that holds this one, and no other user.
 pub fn let_through_parent(folder: impl AsFd, user: u32) -> io::Result<()> {
-    let parent = openat(
-        folder,
-        "..",
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = openat(folder, "..", flags, Mode::empty())?;
     if fstat(&parent)?.st_gid == user {
         return Ok(());
     }
     fchmod(&parent, Mode::from_raw_mode(PASSED_THROUGH))?;
     Ok(fchown(&parent, None, Some(Gid::from_raw(user)))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn all_of_a_folder_is_given_and_nothing_that_its_links_lead_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let (given, outside) = (folder.path().join("given"), folder.path().join("outside"));
+        std::fs::create_dir_all(given.join("a/b")).unwrap();
+        std::fs::write(given.join("a/b/file"), "").unwrap();
+        std::fs::create_dir(&outside).unwrap();
+        std::fs::write(outside.join("file"), "").unwrap();
+        symlink(&outside, given.join("a/link")).unwrap();
+        symlink(outside.join("file"), given.join("file-link")).unwrap();
+        // Only root can give to another; anyone can to itself.
+        let own = rustix::process::geteuid().as_raw();
+        let user = if own == 0 { 12_345 } else { own };
+        give(std::fs::File::open(&given).unwrap(), user).unwrap();
+        let owner = |path: &Path| std::fs::symlink_metadata(path).unwrap().uid();
+        for inside in ["", "a", "a/b", "a/b/file", "a/link", "file-link"] {
+            assert_eq!(owner(&given.join(inside)), user, "{inside}");
+        }
+        for beyond in [&outside, &outside.join("file"), folder.path()] {
+            assert_eq!(owner(beyond), own, "{}", beyond.display());
+        }
+    }
 }
