@@ -1,6 +1,7 @@
 //! How a session gets its agent: a place in the pool, a private home, the conversation, a process.
 
 use std::io;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -22,6 +23,7 @@ use crate::gateway::meter::Account;
 use crate::gateway::{Door, DoorClosed};
 use crate::protocol::control::Initialize;
 use crate::security::ownership;
+use crate::security::workspace::Workspace;
 use crate::store::StoreError;
 
 /// Why there is no agent for a session.
@@ -84,15 +86,30 @@ fn describe_start(end: &AgentEnd) -> String {
 }
 
 /// What a session's agent is to change belongs to the user that it runs under.
-fn give_to(user: u32, home: &Home, folders: &Folders) -> io::Result<()> {
-    home.give_to(user)?;
-    let tree = folders.tree.dir();
-    ownership::let_through_parent(tree, user)?;
-    ownership::give(tree, user)?;
-    for workspace in [&folders.workspace].into_iter().chain(&folders.added) {
-        ownership::give(workspace.dir(), user)?;
-    }
-    Ok(())
+async fn give_to(user: u32, home: &Home, folders: &Folders) -> io::Result<()> {
+    let handle = |workspace: &Workspace| workspace.dir().as_fd().try_clone_to_owned();
+    let (home, tree) = (home.clone(), handle(&folders.tree)?);
+    let workspaces = [&folders.workspace].into_iter().chain(&folders.added);
+    let workspaces = workspaces.map(handle).collect::<io::Result<Vec<_>>>()?;
+    // Folders may hold much.
+    off_the_runtime(move || {
+        home.give_to(user)?;
+        ownership::let_through_parent(&tree, user)?;
+        ownership::give(&tree, user)?;
+        workspaces
+            .iter()
+            .try_for_each(|workspace| ownership::give(workspace, user))
+    })
+    .await
+}
+
+/// Does what may take its time with files.
+async fn off_the_runtime<T: Send + 'static>(
+    what: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(what)
+        .await
+        .map_err(io::Error::other)?
 }
 
 async fn end(slot: &mut Option<LiveAgent>) {
@@ -187,16 +204,18 @@ impl Shared {
     ) -> Result<Agent, NoAgent> {
         let home = self.homes.of(session.tenant, session.id);
         if home.create().map_err(NoAgent::Home)?
-            && let Some(template) = &self.launch.home_template
+            && let Some(template) = self.launch.home_template.clone()
         {
-            home.fill_from(template).map_err(NoAgent::Home)?;
+            let home = home.clone();
+            let filled = off_the_runtime(move || home.fill_from(&template)).await;
+            filled.map_err(NoAgent::Home)?;
         }
         if session.conversation_started && !home.has_transcript(session.claude_session_id) {
             self.give_transcript_back(session, &home).await?;
         }
         let user = self.user_of(session.tenant).await?;
         if let Some(user) = user {
-            give_to(user, &home, folders).map_err(NoAgent::Home)?;
+            give_to(user, &home, folders).await.map_err(NoAgent::Home)?;
         }
         let account = Some((session.id, session.user.clone()));
         let door = self.open_door(session.tenant, account).await?;
@@ -258,10 +277,7 @@ impl Shared {
             .await
             .map_err(NoAgent::Transcript)?;
         let (conversation, home) = (session.claude_session_id, home.clone());
-        let write = move || transcript::give_back(&stored, conversation, &home);
-        let written = tokio::task::spawn_blocking(write)
-            .await
-            .map_err(|error| NoAgent::Home(io::Error::other(error)))?;
+        let written = off_the_runtime(move || transcript::give_back(&stored, conversation, &home)).await;
         if written.map_err(NoAgent::Home)? {
             tracing::info!(session.id = %session.id, "a conversation was brought back from the store");
         }
