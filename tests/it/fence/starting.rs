@@ -11,6 +11,7 @@ use seccompiler::{
 };
 use serde_json::{Value, json};
 
+use super::is_root;
 use crate::support::{AppBuilder, Client, Served, paddock, real_cli};
 
 /// A user of the machine like any other.
@@ -123,6 +124,9 @@ fn a_network_that_reaches_the_server_itself_refuses_the_start() {
 
 #[tokio::test]
 async fn an_ordinary_users_server_works_and_fences_its_agents_in() {
+    if !is_root() {
+        return;
+    }
     for (level, told) in [("best", "namespaces"), ("landlock", "landlock")] {
         let folder = open_folder();
         std::os::unix::fs::chown(folder.path(), Some(ORDINARY), Some(ORDINARY)).unwrap();
@@ -150,15 +154,19 @@ async fn an_ordinary_users_server_works_and_fences_its_agents_in() {
     }
 }
 
+/// What Docker leaves a container of the rights of root; of calls it leaves no mounts and no namespaces.
+const LEFT_BY_DOCKER: &str = "chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_service,net_raw,sys_chroot,mknod,audit_write,setfcap";
+
 #[tokio::test]
 async fn a_server_with_the_rights_that_a_container_has_works_and_fences_its_agents_in() {
-    // What Docker leaves a container of the rights of root, and of calls: no mounts, no namespaces.
-    const LEFT: &str = "chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_service,net_raw,sys_chroot,mknod,audit_write,setfcap";
+    if !is_root() {
+        return;
+    }
     let folder = open_folder();
     let mut command = real(folder.path());
     command.arg("serve");
     let dropped: Vec<String> = std::iter::once("-all".to_owned())
-        .chain(LEFT.split(',').map(|name| format!("+{name}")))
+        .chain(LEFT_BY_DOCKER.split(',').map(|name| format!("+{name}")))
         .collect();
     let arguments = [
         format!("--bounding-set={}", dropped.join(",")),
