@@ -36,6 +36,9 @@ impl Homes {
     /// Homes under `base`, which is made absolute and created for this user alone.
     pub fn open(base: &Path) -> io::Result<Self> {
         let base = std::path::absolute(base)?;
+        // Closed to others, whatever it was; but for those who pass.
+        create_private(&base)?;
+        std::fs::set_permissions(&base, std::fs::Permissions::from_mode(0o700))?;
         ownership::create_own(&base)?;
         Ok(Self { base })
     }

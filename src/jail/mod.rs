@@ -23,7 +23,7 @@ mod namespaces;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumString, IntoStaticStr};
+use strum::{Display, IntoStaticStr};
 
 /// The variable of the environment in which a jail is handed over. It is gone before the CLI runs.
 pub const VARIABLE: &str = "PADDOCK_JAIL";
@@ -33,18 +33,7 @@ pub const IS_SUPPORTED: bool = cfg!(target_os = "linux");
 
 /// How strong a jail is.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumString,
-    IntoStaticStr,
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Display, IntoStaticStr,
 )]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]

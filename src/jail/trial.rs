@@ -108,7 +108,7 @@ fn list(attempts: &[Attempt]) -> String {
 }
 
 /// Puts a jail like this one on trial, with `program` (this very program) in it. What is planted lies in `folder`,
-/// which is made and removed. The CLI is to be within reach.
+/// which is made here and is the caller's to remove. The CLI is to be within reach.
 ///
 /// # Errors
 /// Why it cannot be relied on.
@@ -117,21 +117,17 @@ pub async fn run(jail: &Jail, program: &Path, cli: Option<&Path>, folder: &Path)
         folder: folder.to_owned(),
         source,
     };
-    let outside = tempfile_in(folder).map_err(unprepared)?;
-    let bait = Bait {
-        folder: outside.0.clone(),
-        process: std::process::id(),
-        port: None,
-        cli: cli.map(ToOwned::to_owned),
-    };
-    std::fs::write(bait.secret(), "secret").map_err(unprepared)?;
-    let _socket = UnixListener::bind(bait.socket()).map_err(unprepared)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(unprepared)?;
     let port = listener.local_addr().map_err(unprepared)?.port();
     let bait = Bait {
+        folder: folder.to_owned(),
+        process: std::process::id(),
         port: jail.network.ports.as_ref().map(|_| port),
-        ..bait
+        cli: cli.map(ToOwned::to_owned),
     };
+    std::fs::create_dir(folder).map_err(unprepared)?;
+    std::fs::write(bait.secret(), "secret").map_err(unprepared)?;
+    let _socket = UnixListener::bind(bait.socket()).map_err(unprepared)?;
     let mut jail = jail.clone();
     let own_path = own_path(program).map_err(unprepared)?;
     jail.grants.push(Grant::read(&own_path));
@@ -179,21 +175,6 @@ async fn try_it(jail: &Jail, program: &Path, own_path: &Path, bait: &Bait) -> Re
         return Err(Unfit::NotEntered(format!("{} ({})", told, output.status)));
     }
     serde_json::from_slice(&output.stdout).map_err(|error| not_entered(&error))
-}
-
-/// A folder that is removed in the end.
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // What is left is a folder with nothing of worth in it.
-        let _left = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn tempfile_in(folder: &Path) -> io::Result<Temporary> {
-    std::fs::create_dir_all(folder)?;
-    Ok(Temporary(folder.to_owned()))
 }
 
 /// Tries everything, from inside.

@@ -11,22 +11,26 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fchmod, fch
 
 use super::walk::Folder;
 
+/// That all users may pass through a folder.
+const PASS: u32 = 0o001;
+
 /// Who enters a tenant's folder besides the server: its user, who may not look around in it.
 const PASSED_THROUGH: u32 = 0o710;
 
-/// Makes a folder that is the server's own, with its parents. Where agents run under users of their own, these pass
-/// through it; where not, there is nobody else who would.
+/// Makes a folder that is the server's own, with its parents. Where agents run under users of their own, these may pass
+/// through it, also through one that was there; else one that was there stays as it is.
 pub fn create_own(path: &Path) -> io::Result<()> {
-    let mode = if rustix::process::geteuid().is_root() {
-        0o711
-    } else {
-        0o700
-    };
+    let is_root = rustix::process::geteuid().is_root();
+    let mode = if is_root { 0o711 } else { 0o700 };
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(mode)
         .create(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+    let now = std::fs::metadata(path)?.permissions().mode();
+    if is_root && now & PASS == 0 {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(now | PASS))?;
+    }
+    Ok(())
 }
 
 /// Gives a folder and all in it to a user, unless the folder is the user's already.

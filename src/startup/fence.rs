@@ -55,9 +55,10 @@ pub(super) async fn build(
         IsolationLevel::Namespaces => &[Level::Namespaces],
         IsolationLevel::Best => &[Level::Namespaces, Level::Landlock],
     };
+    let users = if levels.is_empty() { None } else { users(settings) };
     let mut reasons = Vec::new();
     for level in levels {
-        match try_level(settings, *level, program, homes).await {
+        match try_level(settings, *level, users, program, homes).await {
             Ok(fence) => {
                 tracing::info!(isolation.level = %level, isolation.passed_over = ?reasons, "agents are fenced in, as was tried");
                 return Ok(fence);
@@ -103,12 +104,13 @@ fn hint(settings: &Settings) -> String {
 async fn try_level(
     settings: &Settings,
     level: Level,
+    users: Option<Users>,
     program: Option<&Path>,
     homes: &Homes,
 ) -> Result<Fence, String> {
     let program = program.ok_or("there are no jails on this system")?;
     let search_path = search_path();
-    let mut fence = wanted_fence(settings, level);
+    let mut fence = wanted_fence(settings, level, users);
     if level == Level::Namespaces {
         fence.bubblewrap = locate(&settings.isolation.bubblewrap_path, &search_path)
             .map_err(|error| format!("{error} (isolation.bubblewrap_path)"))?;
@@ -197,7 +199,28 @@ fn are_there(users: Users) -> bool {
     })
 }
 
-fn wanted_fence(settings: &Settings, level: Level) -> Fence {
+/// The users that agents run under, where the server is root and there are such.
+fn users(settings: &Settings) -> Option<Users> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let isolation = &settings.isolation;
+    let users = isolation
+        .first_uid
+        .map(|first| Users {
+            first,
+            count: isolation.uids,
+        })
+        .filter(|users| are_there(*users));
+    if users.is_none() {
+        tracing::warn!(
+            "agents run under the server's own user, without its rights: there are no others for them (isolation.first_uid)"
+        );
+    }
+    users
+}
+
+fn wanted_fence(settings: &Settings, level: Level, users: Option<Users>) -> Fence {
     let isolation = &settings.isolation;
     let mut grants: Vec<_> = isolation
         .read_paths
@@ -212,18 +235,6 @@ fn wanted_fence(settings: &Settings, level: Level) -> Fence {
             .map(|PluginSettings::Local { path }| Grant::read(path)),
     );
     let is_root = rustix::process::geteuid().is_root();
-    let users = isolation
-        .first_uid
-        .map(|first| Users {
-            first,
-            count: isolation.uids,
-        })
-        .filter(|users| is_root && are_there(*users));
-    if is_root && users.is_none() {
-        tracing::warn!(
-            "agents run under the server's own user, without its rights: there are no others for them (isolation.first_uid)"
-        );
-    }
     // Processes of a user that is shared with the server and other agents are counted together.
     let counted_alone = users.is_some() || (level == Level::Namespaces && !is_root);
     let agents = if counted_alone {
