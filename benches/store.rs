@@ -101,11 +101,11 @@ fn session_of(tenant: TenantId) -> Session {
 }
 
 async fn tenant(store: &dyn Store) -> TenantId {
-    let tenant = Tenant {
-        id: TenantId::generate(&SystemClock),
-        name: "acme".parse().unwrap(),
-        created_at: SystemClock.now(),
-    };
+    let tenant = Tenant::new(
+        TenantId::generate(&SystemClock),
+        "acme".parse().unwrap(),
+        SystemClock.now(),
+    );
     store.ensure_tenant(&tenant).await.unwrap().id
 }
 

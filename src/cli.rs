@@ -1,4 +1,6 @@
-//! The command line: `paddock serve | migrate | export | import | reseal | config | openapi`.
+//! The command line: `paddock serve | migrate | tenant | key | audit | export | import | reseal | config | openapi`.
+
+mod admin;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -9,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use secrecy::ExposeSecret as _;
 
 use crate::guardian;
 use crate::jail::{self, trial};
@@ -54,6 +57,24 @@ enum Command {
     },
     /// Seal anew what older sealing keys sealed, so that they may be taken out of the settings.
     Reseal,
+    /// Tenants.
+    Tenant {
+        /// What to do.
+        #[command(subcommand)]
+        command: admin::TenantCommand,
+    },
+    /// Keys of tenants.
+    Key {
+        /// What to do.
+        #[command(subcommand)]
+        command: admin::KeyCommand,
+    },
+    /// The audit.
+    Audit {
+        /// What to do.
+        #[command(subcommand)]
+        command: admin::AuditCommand,
+    },
     /// Print the settings in force, without secrets.
     Config,
     /// Print the OpenAPI document.
@@ -103,6 +124,9 @@ impl Cli {
             Command::Export { ref output } => export(&self.settings()?, output.as_deref()),
             Command::Reseal => reseal(&self.settings()?),
             Command::Import { ref input } => import(&self.settings()?, input),
+            Command::Tenant { ref command } => admin::tenant(&self.settings()?, command),
+            Command::Key { ref command } => admin::key(&self.settings()?, command),
+            Command::Audit { ref command } => admin::audit(&self.settings()?, command),
             Command::AgentExec {
                 server,
                 program,
@@ -260,7 +284,14 @@ fn serve(settings: Settings) -> anyhow::Result<()> {
     let served = runtime.block_on(async {
         let drain = settings.api.drain_timeout;
         let needs_key = settings.auth.is_enforced();
-        let application = Application::build(settings).await?;
+        let mut application = Application::build(settings).await?;
+        if let Some(key) = application.take_first_key() {
+            // To standard output, and not to the log: it is for whoever started the server, this once.
+            print(&format!(
+                "There was no key; this one of role admin was made. It is shown this once and kept nowhere:\n  {}",
+                key.expose_secret()
+            ))?;
+        }
         print(&welcome(&application, needs_key))?;
         let signals = watch_signals(application.stopper(), drain);
         tokio::pin!(signals);

@@ -8,6 +8,7 @@ pub mod gateway;
 pub mod guardian;
 pub mod jail;
 pub mod lifecycle;
+pub mod limits;
 pub mod protocol;
 pub mod security;
 pub mod service;

@@ -317,7 +317,7 @@ impl SessionLog {
                     PermissionResolution::by_server(PermissionDecision::Withdrawn, self.clock.now());
                 let standing = self
                     .store
-                    .resolve_permission(self.tenant, permission.id, &withdrawn)
+                    .resolve_permission(self.tenant, permission.id, &withdrawn, None)
                     .await?;
                 if let Some(resolution) = standing.and_then(|standing| standing.resolution) {
                     events.push(resolved(permission, &resolution));

@@ -209,7 +209,7 @@ impl Questions {
             let standing = self
                 .shared
                 .store
-                .resolve_permission(self.tenant, *id, &resolution)
+                .resolve_permission(self.tenant, *id, &resolution, None)
                 .await?;
             match standing {
                 Some(permission) => all.push(self.answered(&permission)),

@@ -1,9 +1,9 @@
-//! Who calls: the one place where a credential becomes a [`Principal`].
+//! Who calls: reads the credential off a request, and holds its role against what an operation asks for.
 
-use std::fmt;
-use std::future::{Ready, ready};
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::ops::Deref;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
@@ -11,48 +11,28 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 
 use super::problem::{Problem, ProblemCode};
+use super::trace::TrustedProxies;
 use crate::domain::{Principal, Role};
-
-/// Finds whom a key stands for.
-pub type FindPrincipal = dyn Fn(&str) -> Option<Principal> + Send + Sync;
+use crate::service::AuthenticationService;
 
 /// Turns credentials into principals.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Authenticator {
-    find: Arc<FindPrincipal>,
-    anonymous: Option<Principal>,
-}
-
-impl fmt::Debug for Authenticator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authenticator")
-            .field("anonymous", &self.anonymous)
-            .finish_non_exhaustive()
-    }
+    service: Arc<AuthenticationService>,
 }
 
 impl Authenticator {
-    /// Callers with a key are whom `find` says; those without are `anonymous`, or refused.
+    /// Callers are whom this service says.
     #[must_use]
-    pub fn new(find: Arc<FindPrincipal>, anonymous: Option<Principal>) -> Self {
-        Self { find, anonymous }
+    pub fn new(service: Arc<AuthenticationService>) -> Self {
+        Self { service }
     }
 
-    fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
-        let refuse = |detail: &str| Problem::new(ProblemCode::Unauthenticated).with_detail(detail);
-        let key = match presented(headers) {
-            Ok(Some(key)) => key,
-            Ok(None) => {
-                return self
-                    .anonymous
-                    .clone()
-                    .ok_or_else(|| refuse("send a key as `Authorization: Bearer …` or `X-API-Key: …`"));
-            }
-            Err(detail) => return Err(refuse(detail)),
-        };
-        // Where no key is needed, a key means nothing; it is not held against whoever sends one.
-        let found = (self.find)(key).or_else(|| self.anonymous.clone());
-        found.ok_or_else(|| refuse("the key is not known"))
+    async fn authenticate(&self, key: Option<&str>, address: Option<IpAddr>) -> Result<Principal, Problem> {
+        self.service
+            .authenticate(key, address)
+            .await
+            .map_err(Problem::from)
     }
 }
 
@@ -105,6 +85,14 @@ impl RequiredRole for AsMember {
     const ROLE: Role = Role::Member;
 }
 
+/// Asks for [`Role::Owner`].
+#[derive(Debug)]
+pub struct AsOwner;
+
+impl RequiredRole for AsOwner {
+    const ROLE: Role = Role::Owner;
+}
+
 /// Asks for [`Role::Admin`].
 #[derive(Debug)]
 pub struct AsAdmin;
@@ -131,14 +119,20 @@ impl<R> Deref for Caller<R> {
 
 impl<R: RequiredRole> FromRequest for Caller<R> {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let authenticated = request
-            .app_data::<web::Data<Authenticator>>()
-            .ok_or_else(|| Problem::new(ProblemCode::Internal))
-            .and_then(|authenticator| authenticator.authenticate(request.headers()));
-        ready(authenticated.and_then(|principal| {
+        let request = request.clone();
+        Box::pin(async move {
+            let authenticator = request
+                .app_data::<web::Data<Authenticator>>()
+                .ok_or_else(|| Problem::new(ProblemCode::Internal))?;
+            let address = request
+                .app_data::<web::Data<TrustedProxies>>()
+                .and_then(|proxies| proxies.client_address(&request));
+            let key = presented(request.headers())
+                .map_err(|detail| Problem::new(ProblemCode::Unauthenticated).with_detail(detail))?;
+            let principal = authenticator.authenticate(key, address).await?;
             request.extensions_mut().insert(principal.clone());
             if principal.role >= R::ROLE {
                 return Ok(Self {
@@ -152,7 +146,7 @@ impl<R: RequiredRole> FromRequest for Caller<R> {
                 principal.role
             );
             Err(Problem::new(ProblemCode::Forbidden).with_detail(detail))
-        }))
+        })
     }
 }
 

@@ -140,7 +140,7 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
         tag("Sessions", "Conversations, each bound to one folder."),
         tag("Chat", "Turns: a prompt, and all that follows until its result."),
         tag("Models", "The models that sessions can ask for."),
-        tag("Admin", "Tenants' credentials for the model."),
+        tag("Admin", "Tenants, their keys and credentials, and the audit."),
         tag("Health", "How the server is."),
         tag("About", "What this server is."),
     ]);

@@ -3,7 +3,22 @@
 use std::error::Error as StdError;
 
 use super::problem::{FieldError, Problem, ProblemCode};
-use crate::service::{CopyError, Error, StoreError, WorkspaceError};
+use crate::service::{CopyError, Error, StoreError, Unauthenticated, WorkspaceError};
+
+impl From<Unauthenticated> for Problem {
+    fn from(refused: Unauthenticated) -> Self {
+        let code = match refused {
+            Unauthenticated::Store(error) => return Error::Store(error).into(),
+            Unauthenticated::Suspended => ProblemCode::TenantSuspended,
+            Unauthenticated::Network => ProblemCode::Forbidden,
+            Unauthenticated::Missing
+            | Unauthenticated::Unknown
+            | Unauthenticated::Expired
+            | Unauthenticated::Revoked => ProblemCode::Unauthenticated,
+        };
+        Self::new(code).with_detail(refused.to_string())
+    }
+}
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
@@ -25,6 +40,9 @@ impl From<Error> for Problem {
             Error::Answer { field, reason } => {
                 problem.errors = vec![FieldError::new(*field, "not_an_answer", *reason)];
             }
+            Error::Key { field, reason } => {
+                problem.errors = vec![FieldError::new(*field, "invalid_key", *reason)];
+            }
             Error::Attachment { index, reason } => {
                 let field = format!("attachments[{index}]");
                 problem.errors = vec![FieldError::new(field, "invalid_attachment", reason)];
@@ -36,6 +54,9 @@ impl From<Error> for Problem {
                 log_cause(code, &error);
             }
             Error::TenantNotFound
+            | Error::TenantExists
+            | Error::KeyNotFound
+            | Error::KeyNameTaken
             | Error::CredentialNotFound
             | Error::SealingOff
             | Error::GatewayOff
@@ -63,6 +84,9 @@ impl From<Error> for Problem {
 fn code_of(error: &Error) -> ProblemCode {
     match error {
         Error::TenantNotFound => ProblemCode::TenantNotFound,
+        Error::TenantExists => ProblemCode::TenantExists,
+        Error::KeyNotFound => ProblemCode::KeyNotFound,
+        Error::KeyNameTaken => ProblemCode::KeyNameTaken,
         Error::CredentialNotFound => ProblemCode::CredentialNotFound,
         Error::SealingOff => ProblemCode::SealingOff,
         Error::GatewayOff => ProblemCode::GatewayOff,
@@ -75,7 +99,7 @@ fn code_of(error: &Error) -> ProblemCode {
         Error::MessageNotFound => ProblemCode::MessageNotFound,
         Error::PermissionNotFound => ProblemCode::PermissionNotFound,
         Error::PermissionAnswered { .. } => ProblemCode::PermissionAnswered,
-        Error::Answer { .. } | Error::Attachment { .. } => ProblemCode::ValidationFailed,
+        Error::Answer { .. } | Error::Attachment { .. } | Error::Key { .. } => ProblemCode::ValidationFailed,
         Error::OptionForbidden { .. } => ProblemCode::OptionForbidden,
         Error::RequestInProgress { .. } => ProblemCode::RequestInProgress,
         Error::KeyReused => ProblemCode::KeyReused,

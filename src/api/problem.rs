@@ -43,8 +43,16 @@ pub enum ProblemCode {
     Unauthenticated,
     /// The credential does not allow this.
     Forbidden,
-    /// There is no such tenant.
+    /// There is no such tenant, or it is not the caller's to see.
     TenantNotFound,
+    /// A tenant of this name exists.
+    TenantExists,
+    /// The tenant's credentials are not taken for now.
+    TenantSuspended,
+    /// There is no such key of the tenant.
+    KeyNotFound,
+    /// A key of this name exists, and is not revoked.
+    KeyNameTaken,
     /// The tenant has no credential of its own for the model.
     CredentialNotFound,
     /// No sealing key is configured, and nothing secret is stored without one.
@@ -134,9 +142,12 @@ impl ProblemCode {
         match self {
             Self::InvalidCursor | Self::MalformedJson => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::WorkspaceRefused | Self::OptionForbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::TenantSuspended | Self::WorkspaceRefused | Self::OptionForbidden => {
+                StatusCode::FORBIDDEN
+            }
             Self::NotFound
             | Self::TenantNotFound
+            | Self::KeyNotFound
             | Self::CredentialNotFound
             | Self::SessionNotFound
             | Self::TurnNotFound
@@ -146,6 +157,8 @@ impl ProblemCode {
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::TurnQueueFull => StatusCode::TOO_MANY_REQUESTS,
             Self::SessionBusy
+            | Self::TenantExists
+            | Self::KeyNameTaken
             | Self::SealingOff
             | Self::GatewayOff
             | Self::PermissionAnswered
@@ -195,6 +208,10 @@ impl ProblemCode {
             Self::Unauthenticated => "A valid credential is needed",
             Self::Forbidden => "The credential does not allow this",
             Self::TenantNotFound => "There is no such tenant",
+            Self::TenantExists => "A tenant of this name exists",
+            Self::TenantSuspended => "The tenant is suspended",
+            Self::KeyNotFound => "There is no such key",
+            Self::KeyNameTaken => "A key of this name exists",
             Self::CredentialNotFound => "The tenant has no credential of its own",
             Self::SealingOff => "No sealing key is configured",
             Self::GatewayOff => "The model gateway is switched off",

@@ -12,6 +12,7 @@ use super::problem::ProblemCode as Code;
 const CALLER: &[Code] = &[
     Code::Unauthenticated,
     Code::Forbidden,
+    Code::TenantSuspended,
     Code::Internal,
     Code::StoreUnavailable,
 ];
@@ -56,6 +57,9 @@ const FORK: &[Code] = &[
     Code::WorkspaceTooLarge,
 ];
 const TENANT: &[Code] = &[Code::TenantNotFound];
+const NEW_TENANT: &[Code] = &[Code::TenantExists];
+const KEY: &[Code] = &[Code::KeyNotFound];
+const NEW_KEY: &[Code] = &[Code::KeyNameTaken];
 const CREDENTIAL: &[Code] = &[Code::TenantNotFound, Code::CredentialNotFound];
 const SEALING: &[Code] = &[Code::SealingOff, Code::GatewayOff];
 const TURN_END: &[Code] = &[
@@ -118,6 +122,18 @@ problems! {
     RewindProblems: [CALLER, BODY, IN_USE, WORKSPACE, AGENT, STEERING, TURN];
     /// Of an operation that forks a session.
     ForkProblems: [CALLER, BODY, IN_USE, WRITE, WORKSPACE, FORK];
+    /// Of an operation that makes a tenant.
+    CreateTenantProblems: [CALLER, BODY, WRITE, NEW_TENANT];
+    /// Of an operation that looks at a tenant.
+    ReadTenantProblems: [CALLER, TENANT];
+    /// Of an operation that changes a tenant.
+    ChangeTenantProblems: [CALLER, BODY, WRITE, TENANT];
+    /// Of an operation that lists what a tenant has.
+    ListInTenantProblems: [CALLER, LIST, TENANT];
+    /// Of an operation that makes a key.
+    CreateKeyProblems: [CALLER, BODY, WRITE, TENANT, NEW_KEY];
+    /// Of an operation that looks at, or revokes, a key.
+    KeyProblems: [CALLER, WRITE, TENANT, KEY];
     /// Of an operation that looks at, or removes, a tenant's credential.
     CredentialProblems: [CALLER, WRITE, CREDENTIAL];
     /// Of an operation that sets a tenant's credential.

@@ -1,8 +1,10 @@
 //! Keys that callers prove themselves with.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{KeyId, Role, UserId};
@@ -39,6 +41,27 @@ pub struct ApiKey {
     pub revoked_at: Option<DateTime<Utc>>,
     /// When it was last used, as far as that was noted.
     pub last_used_at: Option<DateTime<Utc>>,
+    /// The networks that it may be used from; any when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<IpNet>,
+}
+
+impl ApiKey {
+    /// Whether it was revoked, or has ended.
+    #[must_use]
+    pub fn is_over(&self, now: DateTime<Utc>) -> bool {
+        self.revoked_at.is_some() || self.expires_at.is_some_and(|end| end <= now)
+    }
+
+    /// Whether it may be used from there.
+    #[must_use]
+    pub fn is_for(&self, address: Option<IpAddr>) -> bool {
+        self.networks.is_empty()
+            || address.is_some_and(|address| {
+                let address = address.to_canonical();
+                self.networks.iter().any(|network| network.contains(&address))
+            })
+    }
 }
 
 #[cfg(test)]

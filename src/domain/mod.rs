@@ -4,6 +4,7 @@
 //! valid by construction: text from outside becomes a [`UserId`] or a [`Subdir`] by being parsed, once.
 
 pub mod attachment;
+pub mod audit;
 pub mod clock;
 pub mod credential;
 pub mod event;
@@ -17,11 +18,13 @@ pub mod page;
 pub mod permission;
 pub mod principal;
 pub mod session;
+pub mod tenant;
 pub mod transcript;
 pub mod turn;
 pub mod usage;
 
 pub use attachment::Attachment;
+pub use audit::{AuditAction, AuditEntry, AuditHash, AuditNote};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use credential::{CredentialKind, StoredCredential};
 pub use event::{Epoch, Event, EventBody, EventId, EventKind, EventQuery, WaitsFor};
@@ -36,7 +39,8 @@ pub use permission::{
     Permission, PermissionDecision, PermissionKind, PermissionResolution, PermissionRule, RuleDecision,
 };
 pub use principal::{Principal, Role};
-pub use session::{Activity, Session, SessionChange, SessionFilter, SessionStatus, Tenant};
+pub use session::{Activity, Session, SessionChange, SessionFilter, SessionStatus};
+pub use tenant::{Tenant, TenantChange};
 pub use transcript::{
     BadEntry, EntryPlace, InvalidPath, Transcript, TranscriptEntry, TranscriptFile, TranscriptPath,
 };

@@ -1,10 +1,12 @@
 //! Who calls.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString};
 use utoipa::ToSchema;
 
-use super::{TenantId, TenantName, UserId};
+use super::{KeyId, TenantId, TenantName, UserId};
 
 /// What a credential allows, from least to most; each role may do what the ones before it may.
 #[derive(
@@ -48,6 +50,10 @@ pub struct Principal {
     pub user: Option<UserId>,
     /// What the credential is called in logs: a key's name, never the key.
     pub credential: String,
+    /// The key that it is, if it is one.
+    pub key: Option<KeyId>,
+    /// Where the request came from, if it came over the network.
+    pub address: Option<IpAddr>,
 }
 
 impl Principal {

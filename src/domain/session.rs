@@ -6,20 +6,7 @@ use serde_json::{Map, Value};
 use strum::{Display, EnumString};
 use utoipa::ToSchema;
 
-use super::{
-    ClaudeSessionId, PermissionMode, SessionId, SessionOptions, Subdir, TenantId, TenantName, UserId,
-};
-
-/// Whom keys belong to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tenant {
-    /// Its id.
-    pub id: TenantId,
-    /// Its name, which never changes.
-    pub name: TenantName,
-    /// When it was first known.
-    pub created_at: DateTime<Utc>,
-}
+use super::{ClaudeSessionId, PermissionMode, SessionId, SessionOptions, Subdir, TenantId, UserId};
 
 /// A conversation bound to one workspace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

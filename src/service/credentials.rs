@@ -6,7 +6,10 @@ use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
 use super::error::Error;
-use crate::domain::{Clock, CredentialKind, Principal, StoredCredential, TenantId, TenantName};
+use super::tenants::TenantService;
+use crate::domain::{
+    AuditAction, AuditNote, Clock, CredentialKind, Principal, StoredCredential, TenantId, TenantName,
+};
 use crate::gateway::Gateway;
 use crate::gateway::credential::sealed_for;
 use crate::security::sealing::{SealError, SealingKeys};
@@ -39,6 +42,7 @@ pub struct CredentialService {
     store: Arc<dyn Store>,
     keys: SealingKeys,
     gateway: Option<Gateway>,
+    tenants: Arc<TenantService>,
     clock: Arc<dyn Clock>,
 }
 
@@ -49,12 +53,14 @@ impl CredentialService {
         store: Arc<dyn Store>,
         keys: SealingKeys,
         gateway: Option<Gateway>,
+        tenants: Arc<TenantService>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             store,
             keys,
             gateway,
+            tenants,
             clock,
         }
     }
@@ -62,34 +68,39 @@ impl CredentialService {
     /// Sets a tenant's credential in place of the one it had.
     pub async fn set(
         &self,
-        _caller: &Principal,
+        caller: &Principal,
         tenant: &TenantName,
         kind: CredentialKind,
         secret: &SecretString,
     ) -> Result<CredentialInfo, Error> {
         let gateway = self.gateway.as_ref().ok_or(Error::GatewayOff)?;
-        let tenant = self.find(tenant).await?;
+        let tenant = self.tenants.get(caller, tenant).await?.id;
         let stored = StoredCredential {
             kind,
             sealed: seal(&self.keys, tenant, secret)?,
             set_at: self.clock.now(),
         };
-        self.store.set_model_credential(tenant, &stored).await?;
+        let action = AuditAction::ModelCredentialSet;
+        let note =
+            AuditNote::by(caller, stored.set_at, tenant, action, &tenant).with("kind", kind.to_string());
+        self.store.set_model_credential(tenant, &stored, &note).await?;
         gateway.forget_credential(tenant);
         Ok(stored.into())
     }
 
     /// What may be told of a tenant's credential.
-    pub async fn get(&self, _caller: &Principal, tenant: &TenantName) -> Result<CredentialInfo, Error> {
-        let tenant = self.find(tenant).await?;
+    pub async fn get(&self, caller: &Principal, tenant: &TenantName) -> Result<CredentialInfo, Error> {
+        let tenant = self.tenants.get(caller, tenant).await?.id;
         let stored = self.store.find_model_credential(tenant).await?;
         stored.map(Into::into).ok_or(Error::CredentialNotFound)
     }
 
     /// Removes a tenant's credential; the platform's is used from then on.
-    pub async fn remove(&self, _caller: &Principal, tenant: &TenantName) -> Result<(), Error> {
-        let tenant = self.find(tenant).await?;
-        let removed = self.store.remove_model_credential(tenant).await?;
+    pub async fn remove(&self, caller: &Principal, tenant: &TenantName) -> Result<(), Error> {
+        let tenant = self.tenants.get(caller, tenant).await?.id;
+        let action = AuditAction::ModelCredentialRemoved;
+        let note = AuditNote::by(caller, self.clock.now(), tenant, action, &tenant);
+        let removed = self.store.remove_model_credential(tenant, &note).await?;
         if let Some(gateway) = &self.gateway {
             gateway.forget_credential(tenant);
         }
@@ -98,11 +109,6 @@ impl CredentialService {
         } else {
             Err(Error::CredentialNotFound)
         }
-    }
-
-    async fn find(&self, tenant: &TenantName) -> Result<TenantId, Error> {
-        let found = self.store.find_tenant(tenant).await?;
-        found.map(|tenant| tenant.id).ok_or(Error::TenantNotFound)
     }
 }
 

@@ -16,6 +16,23 @@ pub enum Error {
     /// There is no such tenant.
     #[error("there is no such tenant")]
     TenantNotFound,
+    /// A tenant has the name.
+    #[error("a tenant of this name exists")]
+    TenantExists,
+    /// There is no such key of the tenant.
+    #[error("there is no such key")]
+    KeyNotFound,
+    /// A living key of the tenant has the name.
+    #[error("a key of this name exists")]
+    KeyNameTaken,
+    /// A key cannot be so.
+    #[error("{field}: {reason}")]
+    Key {
+        /// The part of it.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The tenant has no credential of its own.
     #[error("the tenant has no credential of its own")]
     CredentialNotFound,

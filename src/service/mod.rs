@@ -2,8 +2,10 @@
 //! the tenant's data the caller may see; a foreign id answers like an unknown one.
 
 mod attachments;
+mod authentication;
 mod credentials;
 mod error;
+mod failures;
 mod forking;
 mod health;
 mod housekeeping;
@@ -13,6 +15,7 @@ mod models;
 mod permissions;
 mod sessions;
 mod steering;
+mod tenants;
 mod turn_stream;
 mod turns;
 
@@ -23,6 +26,7 @@ pub use crate::security::workspace::WorkspaceError;
 pub use crate::security::workspace_copy::{CopyError, CopyLimits};
 pub use crate::store::StoreError;
 pub use attachments::{NewAttachment, is_supported};
+pub use authentication::{AuthenticationRules, AuthenticationService, Unauthenticated};
 pub use credentials::{CredentialInfo, CredentialService, ResealError, reseal};
 pub use error::Error;
 pub use forking::{ForkOrder, ForkService};
@@ -34,6 +38,7 @@ pub use models::{ModelInfo, ModelService};
 pub use permissions::{PermissionAnswer, PermissionService};
 pub use sessions::{NewSession, SessionDetails, SessionQuery, SessionService, SessionState};
 pub use steering::{Rewound, SteeringService};
+pub use tenants::{AuditBroken, AuditRecord, NewKey, TenantService, verify_audit};
 pub use turn_stream::{StreamItem, TurnStream};
 pub use turns::{TurnDetails, TurnOrder, TurnService};
 
@@ -50,6 +55,8 @@ pub struct Services {
     pub steering: Arc<SteeringService>,
     /// What agents ask.
     pub permissions: Arc<PermissionService>,
+    /// Tenants, their keys, and the audit.
+    pub tenants: Arc<TenantService>,
     /// Tenants' own credentials for the model's API.
     pub credentials: Arc<CredentialService>,
     /// Models.

@@ -8,8 +8,8 @@ use super::error::Error;
 use super::sessions::SessionService;
 use crate::agent::Agents;
 use crate::domain::{
-    Clock, EventBody, Page, Permission, PermissionDecision, PermissionId, PermissionKind,
-    PermissionResolution, Principal, SessionChange, SessionId,
+    AuditAction, AuditNote, Clock, EventBody, Page, Permission, PermissionDecision, PermissionId,
+    PermissionKind, PermissionResolution, Principal, SessionChange, SessionId,
 };
 use crate::store::{PermissionFilter, Store};
 
@@ -129,9 +129,14 @@ impl PermissionService {
             by: caller.credential.clone(),
             at: self.clock.now(),
         };
+        let action = AuditAction::PermissionAnswered;
+        let note = AuditNote::by(caller, resolution.at, caller.tenant, action, &id)
+            .with("decision", resolution.decision.to_string())
+            .with("tool", asked.tool_name)
+            .with("session", session.to_string());
         let standing = self
             .store
-            .resolve_permission(caller.tenant, id, &resolution)
+            .resolve_permission(caller.tenant, id, &resolution, Some(&note))
             .await?
             .ok_or(Error::PermissionNotFound)?;
         match &standing.resolution {

@@ -2,22 +2,26 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::redacted::redact;
-use super::require;
+use super::{duration, require};
 use crate::domain::{Role, TenantName, UserId};
 
 /// The shortest key.
 const KEY_MIN_CHARS: usize = 16;
+/// The longest time for which a revoked key may still be believed in.
+const CACHE_TTL_MAX: Duration = Duration::from_secs(5);
 
 /// Who may call.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthSection {
-    /// Whether callers need a key. Null: as soon as a key is set here. `false` is possible on loopback only.
+    /// Whether callers need a key. Null: as soon as a key is set here. `true` without one: those in the store count, and where
+    /// there is none, the first start makes one and prints it, once. `false` is possible on loopback only.
     pub enabled: Option<bool>,
     /// The platform's own key, of role `admin`.
     #[serde(serialize_with = "redact")]
@@ -26,8 +30,24 @@ pub struct AuthSection {
     /// or line ends.
     #[serde(serialize_with = "redact")]
     pub sealing_key: Option<SecretString>,
+    /// How long what was found of a stored key, or of a tenant, is believed: so long an instance may not know that another
+    /// one revoked or suspended it.
+    #[serde(with = "duration")]
+    pub cache_ttl: Duration,
     /// More keys.
     pub keys: Vec<KeySettings>,
+}
+
+impl Default for AuthSection {
+    fn default() -> Self {
+        Self {
+            enabled: None,
+            admin_key: None,
+            sealing_key: None,
+            cache_ttl: Duration::from_secs(2),
+            keys: Vec::new(),
+        }
+    }
 }
 
 /// One key.
@@ -86,10 +106,10 @@ impl AuthSection {
     pub(super) fn check(&self, host: IpAddr, problems: &mut Vec<String>) {
         let open = !host.is_loopback();
         require(
-            !open || self.has_key(),
+            !open || self.has_key() || self.enabled == Some(true),
             problems,
             "auth: api.host is not a loopback address, so anyone on the network could run agents here; set auth.admin_key \
-             (PADDOCK__AUTH__ADMIN_KEY) or auth.keys, or listen on 127.0.0.1",
+             (PADDOCK__AUTH__ADMIN_KEY) or auth.keys, or auth.enabled: true to use the keys in the store, or listen on 127.0.0.1",
         );
         require(
             self.enabled != Some(false) || !open,
@@ -97,9 +117,9 @@ impl AuthSection {
             "auth.enabled: may be false only while api.host is a loopback address",
         );
         require(
-            self.enabled != Some(true) || self.has_key(),
+            self.cache_ttl <= CACHE_TTL_MAX,
             problems,
-            "auth.enabled: is true, but no key is set that could be asked for; set auth.admin_key or auth.keys",
+            "auth.cache_ttl: must be at most 5s; so long may a revoked key open other instances",
         );
         let long_enough = |key: &SecretString| key.expose_secret().chars().count() >= KEY_MIN_CHARS;
         require(

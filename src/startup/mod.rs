@@ -3,34 +3,31 @@
 //! [`Application::build`] makes everything and binds the port; [`Application::run_until_stopped`] serves until it is
 //! told to end. Tests build the same value on port 0.
 
+pub mod access;
 mod fence;
 mod parts;
+mod services;
 pub mod stores;
 
-use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use scripted_model::ScriptedModel;
-use secrecy::ExposeSecret as _;
+use secrecy::SecretString;
 
 use crate::agent::Agents;
 use crate::agent::home::Homes;
 use crate::agent::launch::LaunchSettings;
 use crate::api::page::CursorKey;
 use crate::api::{self, ApiState, Authenticator};
-use crate::domain::{Clock, Principal, Role, SystemClock, Tenant, TenantId, TenantName};
-use crate::jail::Level;
+use crate::domain::{Clock, SystemClock};
 use crate::lifecycle::{Shutdown, Tasks};
-use crate::security::keys::{KeyHash, KeyIdentity, KeyRing};
+use crate::limits::tenants::Tenants;
 use crate::security::sealing::SealingKeys;
 use crate::security::workspace::{WorkspaceError, Workspaces};
-use crate::service::{
-    CredentialService, ForkService, HealthService, Housekeeping, MetricsService, ModelService,
-    PermissionService, Services, SessionService, SteeringService, TurnService,
-};
+use crate::service::Housekeeping;
 use crate::settings::Settings;
 use crate::store::{Store, StoreError};
 
@@ -38,8 +35,6 @@ use crate::store::{Store, StoreError};
 const CONNECTION_GRACE: Duration = Duration::from_secs(1);
 /// How long background tasks may take to end once everything has been told to.
 const TASK_GRACE: Duration = Duration::from_secs(10);
-/// The tenant of callers without a credential, where they are allowed, and of the platform's own key.
-const DEFAULT_TENANT: &str = "default";
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +96,8 @@ pub struct Application {
     drain: Arc<tokio::sync::watch::Sender<Option<Duration>>>,
     /// Kept for the server's life: agents talk to it.
     scripted_model: Option<ScriptedModel>,
+    /// The key that was made because there was none.
+    first_key: Option<SecretString>,
 }
 
 impl std::fmt::Debug for Application {
@@ -196,31 +193,27 @@ impl Application {
                 "settled turns that an earlier process left unfinished as unknown"
             );
         }
-        let reaper = agents.clone();
-        tasks.spawn(async move { reaper.reap().await });
-        let watcher = agents.clone();
-        tasks.spawn(async move { watcher.watch_memory().await });
-        let housekeeping = Housekeeping::new(
-            Arc::clone(&store),
-            agents.clone(),
-            Arc::clone(&clock),
-            shutdown.clone(),
-            parts::keep_rules(&settings),
-        );
-        tasks.spawn(housekeeping.run());
+        start_chores(&settings, &store, &agents, &clock, &tasks, &shutdown);
 
+        let tenants = Arc::new(Tenants::new(Arc::clone(&store), settings.auth.cache_ttl));
+        let (authentication, first_key) = access::authentication(&settings, &store, &tenants, &clock).await?;
+        let authentication = Arc::new(authentication);
+        let parts = services::Parts {
+            settings: &settings,
+            store: Arc::clone(&store),
+            agents: agents.clone(),
+            workspaces,
+            clock: Arc::clone(&clock),
+            shutdown: shutdown.clone(),
+            isolation,
+            tenants,
+            authentication: Arc::clone(&authentication),
+            sealing,
+            gateway,
+        };
         let state = ApiState {
-            services: services(
-                &settings,
-                &store,
-                &agents,
-                &workspaces,
-                &clock,
-                &shutdown,
-                isolation,
-                CredentialService::new(Arc::clone(&store), sealing, gateway, Arc::clone(&clock)),
-            ),
-            authenticator: authenticator(&settings, &*store, &clock).await?,
+            services: parts.into_services(),
+            authenticator: Authenticator::new(authentication),
             limits: parts::api_limits(&settings),
             cursors: cursor_key(&*store).await?,
         };
@@ -236,7 +229,13 @@ impl Application {
             drain_timeout: settings.api.drain_timeout,
             drain: Arc::new(tokio::sync::watch::Sender::new(None)),
             scripted_model,
+            first_key,
         })
+    }
+
+    /// The key that was made because there was none, to be shown this once.
+    pub fn take_first_key(&mut self) -> Option<SecretString> {
+        self.first_key.take()
     }
 
     /// The address it listens on.
@@ -291,6 +290,29 @@ impl Application {
     }
 }
 
+/// Starts what is done now and then.
+fn start_chores(
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+    agents: &Agents,
+    clock: &Arc<dyn Clock>,
+    tasks: &Tasks,
+    shutdown: &Shutdown,
+) {
+    let reaper = agents.clone();
+    tasks.spawn(async move { reaper.reap().await });
+    let watcher = agents.clone();
+    tasks.spawn(async move { watcher.watch_memory().await });
+    let housekeeping = Housekeeping::new(
+        Arc::clone(store),
+        agents.clone(),
+        Arc::clone(clock),
+        shutdown.clone(),
+        parts::keep_rules(settings),
+    );
+    tasks.spawn(housekeeping.run());
+}
+
 /// Ends the HTTP server; connections may finish what they are sending.
 async fn stop_listening(
     handle: &ServerHandle,
@@ -332,152 +354,4 @@ async fn cursor_key(store: &dyn Store) -> Result<CursorKey, StartupError> {
     let mut new = [0; 32];
     getrandom::fill(&mut new).map_err(StartupError::Random)?;
     Ok(CursorKey::new(store.ensure_secret("cursors", new).await?))
-}
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "this is where the parts are put together"
-)]
-fn services(
-    settings: &Settings,
-    store: &Arc<dyn Store>,
-    agents: &Agents,
-    workspaces: &Arc<Workspaces>,
-    clock: &Arc<dyn Clock>,
-    shutdown: &Shutdown,
-    isolation: Level,
-    credentials: CredentialService,
-) -> Services {
-    let sessions = Arc::new(SessionService::new(
-        Arc::clone(store),
-        agents.clone(),
-        Arc::clone(workspaces),
-        Arc::clone(clock),
-        settings.defaults.options(),
-        settings.agent.session_environment.clone(),
-        settings.session.ttl,
-    ));
-    let turns = TurnService::new(
-        Arc::clone(store),
-        agents.clone(),
-        Arc::clone(&sessions),
-        Arc::clone(clock),
-        settings.events.read_batch,
-        settings.limits.attachment_max_bytes,
-    );
-    let (store, agents) = (|| Arc::clone(store), || agents.clone());
-    let forks = ForkService::new(
-        store(),
-        agents(),
-        Arc::clone(&sessions),
-        Arc::clone(clock),
-        parts::copy_limits(settings),
-    );
-    let permissions = PermissionService::new(store(), agents(), Arc::clone(&sessions), Arc::clone(clock));
-    Services {
-        sessions: Arc::clone(&sessions),
-        turns: Arc::new(turns),
-        forks: Arc::new(forks),
-        steering: Arc::new(SteeringService::new(store(), agents(), Arc::clone(&sessions))),
-        permissions: Arc::new(permissions),
-        credentials: Arc::new(credentials),
-        models: Arc::new(ModelService::new(agents())),
-        metrics: Arc::new(MetricsService::new(agents())),
-        health: Arc::new(HealthService::new(
-            store(),
-            Arc::clone(&sessions),
-            agents(),
-            shutdown.clone(),
-            parts::model_access(&settings.model),
-            isolation.into(),
-        )),
-    }
-}
-
-/// Who calls: whom the configured keys stand for; where none is needed, the default tenant's owner.
-async fn authenticator(
-    settings: &Settings,
-    store: &dyn Store,
-    clock: &Arc<dyn Clock>,
-) -> Result<Authenticator, StartupError> {
-    let default: TenantName = parse("auth", DEFAULT_TENANT)?;
-    let ring = key_ring(settings, &default)?;
-    let mut tenants = HashMap::new();
-    for name in ring
-        .identities()
-        .map(|identity| &identity.tenant)
-        .chain([&default])
-    {
-        let new = Tenant {
-            id: TenantId::generate(&**clock),
-            name: name.clone(),
-            created_at: clock.now(),
-        };
-        tenants.insert(name.clone(), store.ensure_tenant(&new).await?);
-    }
-    let anonymous = tenants
-        .get(&default)
-        .filter(|_| !settings.auth.is_enforced())
-        .map(|tenant| Principal {
-            tenant: tenant.id,
-            tenant_name: tenant.name.clone(),
-            role: Role::Admin,
-            user: None,
-            credential: "none".to_owned(),
-        });
-    let find = move |key: &str| {
-        let identity = ring.authenticate(key)?;
-        let tenant = tenants.get(&identity.tenant)?;
-        Some(Principal {
-            tenant: tenant.id,
-            tenant_name: tenant.name.clone(),
-            role: identity.role,
-            user: identity.user.clone(),
-            credential: identity.name.clone(),
-        })
-    };
-    Ok(Authenticator::new(Arc::new(find), anonymous))
-}
-
-fn key_ring(settings: &Settings, default: &TenantName) -> Result<KeyRing, StartupError> {
-    let mut keys = Vec::new();
-    if let Some(key) = &settings.auth.admin_key {
-        let identity = KeyIdentity {
-            name: "admin_key".to_owned(),
-            tenant: default.clone(),
-            role: Role::Admin,
-            user: None,
-        };
-        keys.push((KeyHash::of(key.expose_secret()), identity));
-    }
-    for key in &settings.auth.keys {
-        let plain = key.key.as_ref().map(|key| KeyHash::of(key.expose_secret()));
-        let hash = plain.or_else(|| KeyHash::from_hex(key.key_sha256.as_deref()?));
-        let hash = hash.ok_or_else(|| StartupError::Key {
-            setting: "auth.keys",
-            problem: format!("`{}` has neither a key nor a hash", key.name),
-        })?;
-        let identity = KeyIdentity {
-            name: key.name.clone(),
-            tenant: parse("auth.keys.tenant", &key.tenant)?,
-            role: key.role,
-            user: key
-                .user_id
-                .as_deref()
-                .map(|user| parse("auth.keys.user_id", user))
-                .transpose()?,
-        };
-        keys.push((hash, identity));
-    }
-    Ok(KeyRing::new(keys))
-}
-
-fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
-    setting: &'static str,
-    text: &str,
-) -> Result<T, StartupError> {
-    text.parse().map_err(|error: T::Err| StartupError::Key {
-        setting,
-        problem: error.to_string(),
-    })
 }

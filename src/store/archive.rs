@@ -13,8 +13,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Store, StoreError};
 use crate::domain::{
-    ApiKey, BadEntry, Epoch, Event, EventId, EventQuery, KeyId, Permission, PermissionId, Session,
-    SessionFilter, SessionId, StoredCredential, Tenant, TenantId, TranscriptPath, Turn, TurnId, UsageRecord,
+    ApiKey, AuditEntry, BadEntry, Epoch, Event, EventId, EventQuery, KeyId, Permission, PermissionId,
+    Session, SessionFilter, SessionId, StoredCredential, Tenant, TenantId, TranscriptPath, Turn, TurnId,
+    UsageRecord,
 };
 
 const FORMAT: &str = "paddock-archive";
@@ -48,6 +49,13 @@ pub enum Record {
         tenant: TenantId,
         /// The credential.
         credential: StoredCredential,
+    },
+    /// An entry of the audit.
+    Audit {
+        /// Whom it concerns.
+        tenant: Option<TenantId>,
+        /// The entry.
+        entry: AuditEntry,
     },
     /// An entry of the ledger.
     Usage {
@@ -247,6 +255,7 @@ async fn write_records(
     loop {
         let tenants = store.list_tenants(after.as_ref(), READ_BATCH).await?;
         let Some(last) = tenants.last() else {
+            write_audit(store, lines).await?;
             return Ok(damaged);
         };
         after = Some(last.name.clone());
@@ -263,6 +272,22 @@ async fn write_records(
             write_usage(store, id, lines).await?;
             damaged.extend(write_sessions(store, id, lines).await?);
             write_permissions(store, id, lines).await?;
+        }
+    }
+}
+
+async fn write_audit(store: &dyn Store, lines: &mut Lines<impl Write>) -> Result<(), ArchiveError> {
+    let mut after = 0;
+    loop {
+        let entries = store.read_audit(after, READ_BATCH).await?;
+        let Some(last) = entries.last() else { return Ok(()) };
+        after = last.number;
+        for entry in entries {
+            let note = entry
+                .note()
+                .map_err(|error| StoreError::corrupt("audit entry", error))?;
+            let tenant = note.tenant;
+            lines.record(&Record::Audit { tenant, entry })?;
         }
     }
 }

@@ -22,7 +22,7 @@ pub mod sqlite;
 mod terms;
 
 pub use contract::{
-    Begun, CredentialStore, EventLog, IdempotencyStore, KeyStore, LeaseStore, PermissionFilter,
+    AuditStore, Begun, CredentialStore, EventLog, IdempotencyStore, KeyStore, LeaseStore, PermissionFilter,
     PermissionStore, PlatformStore, RestoreStore, SessionStore, Store, TenantStore, TranscriptAppended,
     TranscriptStore, TurnEnd, TurnStore, UsageLedger,
 };

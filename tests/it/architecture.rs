@@ -15,6 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("protocol", &["domain"]),
     ("security", &["domain"]),
     ("store", &["domain", "lifecycle"]),
+    ("limits", &["domain", "store"]),
     ("gateway", &["domain", "lifecycle", "security", "store"]),
     (
         "agent",
@@ -31,7 +32,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "service",
-        &["agent", "domain", "gateway", "lifecycle", "security", "store"],
+        &[
+            "agent",
+            "domain",
+            "gateway",
+            "lifecycle",
+            "limits",
+            "security",
+            "store",
+        ],
     ),
     ("api", &["domain", "service"]),
     (
@@ -44,6 +53,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "guardian",
             "jail",
             "lifecycle",
+            "limits",
             "security",
             "service",
             "settings",
@@ -54,6 +64,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "api",
+            "domain",
             "guardian",
             "jail",
             "service",

@@ -30,15 +30,46 @@ fn cases() -> Vec<Case> {
     let message = || Some(json!({"message": "hello"}));
     let credential = "/api/v1/admin/tenants/acme/model-credential";
     let key = || Some(json!({"kind": "api_key", "secret": "a-secret"}));
+    let tenants = "/api/v1/admin/tenants";
+    let keys = "/api/v1/admin/tenants/acme/keys";
+    let one_key = "/api/v1/admin/tenants/acme/keys/key_00000000000000000000000000000000";
+    let new_key = || Some(json!({"name": "n", "role": "reader"}));
     vec![
-        case("set_model_credential", Method::PUT, credential, key(), "admin"),
-        case("get_model_credential", Method::GET, credential, None, "admin"),
+        case(
+            "create_tenant",
+            Method::POST,
+            tenants,
+            Some(json!({"name": "t"})),
+            "admin",
+        ),
+        case("list_tenants", Method::GET, tenants, None, "owner"),
+        case(
+            "get_tenant",
+            Method::GET,
+            "/api/v1/admin/tenants/acme",
+            None,
+            "owner",
+        ),
+        case(
+            "update_tenant",
+            Method::PATCH,
+            "/api/v1/admin/tenants/acme",
+            Some(json!({"suspended": false})),
+            "admin",
+        ),
+        case("create_key", Method::POST, keys, new_key(), "owner"),
+        case("list_keys", Method::GET, keys, None, "owner"),
+        case("get_key", Method::GET, one_key, None, "owner"),
+        case("revoke_key", Method::DELETE, one_key, None, "owner"),
+        case("list_audit", Method::GET, "/api/v1/admin/audit", None, "owner"),
+        case("set_model_credential", Method::PUT, credential, key(), "owner"),
+        case("get_model_credential", Method::GET, credential, None, "owner"),
         case(
             "remove_model_credential",
             Method::DELETE,
             credential,
             None,
-            "admin",
+            "owner",
         ),
         case(
             "create_session",

@@ -171,11 +171,11 @@ fn write_and_kill(place: &str, tenant: TenantId, sessions: &[SessionId], told: &
 
 async fn rounds(place: &str, usual: u64) {
     let rounds = std::env::var(ROUNDS).map_or(usual, |rounds| rounds.parse().unwrap());
-    let tenant = Tenant {
-        id: TenantId::generate(&SystemClock),
-        name: "acme".parse().unwrap(),
-        created_at: SystemClock.now(),
-    };
+    let tenant = Tenant::new(
+        TenantId::generate(&SystemClock),
+        "acme".parse().unwrap(),
+        SystemClock.now(),
+    );
     let mut sessions = Vec::new();
     let store = open(place).await;
     let tenant = store.ensure_tenant(&tenant).await.unwrap().id;

@@ -668,7 +668,8 @@ async fn a_tenants_own_credential_is_used_and_kept_sealed() {
         .get("/api/v1/admin/tenants/nobody/model-credential")
         .await
         .problem(404, "tenant_not_found");
-    acme.get(path).await.problem(403, "forbidden");
+    acme.get(path).await.problem(404, "credential_not_found");
+    rival.get(path).await.problem(404, "tenant_not_found");
     let secret = "sk-own-key-of-acme";
     let put = async |body: Value| admin.send(Method::PUT, path, Some(&body)).await;
     put(json!({"kind": "api_key"}))

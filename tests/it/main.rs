@@ -10,6 +10,8 @@
     reason = "test code may panic, reads its own environment and starts processes"
 )]
 
+mod access;
+mod administration;
 mod agents;
 mod architecture;
 mod attachments;

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use validator::{Validate, ValidationError};
 
+use super::tenant_name;
 use crate::api::ApiLimits;
-use crate::api::auth::{AsAdmin, Caller};
+use crate::api::auth::{AsOwner, Caller};
 use crate::api::input::{CheckRequest, ValidJson};
 use crate::api::problem::{Problem, ProblemCode};
 use crate::api::responses::{CredentialProblems, SetCredentialProblems};
@@ -87,18 +88,12 @@ impl CredentialView {
     }
 }
 
-/// What is no tenant's name is the name of no tenant.
-fn tenant_name(path: &str) -> Result<TenantName, Problem> {
-    path.parse()
-        .map_err(|_invalid| Problem::new(ProblemCode::TenantNotFound))
-}
-
 /// Set a tenant's credential for the model
 ///
 /// From the next request on, the tenant's agents reach the model with it; the agents themselves never have it. It takes
 /// the place of the one that was set before. Other instances follow within ten seconds.
 ///
-/// **Permissions**: `admin`.
+/// **Permissions**: `owner` of the tenant, or `admin`.
 #[utoipa::path(
     tag = "Admin",
     operation_id = "set_model_credential",
@@ -108,7 +103,7 @@ fn tenant_name(path: &str) -> Result<TenantName, Problem> {
 )]
 #[put("/api/v1/admin/tenants/{tenant}/model-credential")]
 pub(in crate::api) async fn set_model_credential(
-    caller: Caller<AsAdmin>,
+    caller: Caller<AsOwner>,
     path: web::Path<String>,
     body: ValidJson<SetCredentialRequest>,
     services: web::Data<Services>,
@@ -129,7 +124,7 @@ pub(in crate::api) async fn set_model_credential(
 ///
 /// What kind it is and since when; never itself.
 ///
-/// **Permissions**: `admin`.
+/// **Permissions**: `owner` of the tenant, or `admin`.
 #[utoipa::path(
     tag = "Admin",
     operation_id = "get_model_credential",
@@ -138,7 +133,7 @@ pub(in crate::api) async fn set_model_credential(
 )]
 #[get("/api/v1/admin/tenants/{tenant}/model-credential")]
 pub(in crate::api) async fn get_model_credential(
-    caller: Caller<AsAdmin>,
+    caller: Caller<AsOwner>,
     path: web::Path<String>,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
@@ -151,7 +146,7 @@ pub(in crate::api) async fn get_model_credential(
 ///
 /// From the next request on, the tenant's agents reach the model with the platform's.
 ///
-/// **Permissions**: `admin`.
+/// **Permissions**: `owner` of the tenant, or `admin`.
 #[utoipa::path(
     tag = "Admin",
     operation_id = "remove_model_credential",
@@ -160,7 +155,7 @@ pub(in crate::api) async fn get_model_credential(
 )]
 #[delete("/api/v1/admin/tenants/{tenant}/model-credential")]
 pub(in crate::api) async fn remove_model_credential(
-    caller: Caller<AsAdmin>,
+    caller: Caller<AsOwner>,
     path: web::Path<String>,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {

@@ -1,8 +1,10 @@
 //! The handlers of `/api/v1`, one file a resource.
 
+pub mod audit;
 pub mod chat;
 pub mod credentials;
 pub mod forks;
+pub mod keys;
 pub mod messages;
 pub mod models;
 pub mod options;
@@ -11,9 +13,10 @@ pub mod permissions;
 mod rules;
 pub mod sessions;
 pub mod steering;
+pub mod tenants;
 pub mod turns;
 
-use crate::domain::{SessionId, TurnId};
+use crate::domain::{SessionId, TenantName, TurnId};
 
 use super::problem::{FieldError, Problem, ProblemCode};
 
@@ -21,6 +24,12 @@ use super::problem::{FieldError, Problem, ProblemCode};
 fn session_id(text: &str) -> Result<SessionId, Problem> {
     text.parse()
         .map_err(|_not_an_id| Problem::new(ProblemCode::SessionNotFound))
+}
+
+/// The tenant of a path. What is no tenant's name is the name of no tenant.
+fn tenant_name(text: &str) -> Result<TenantName, Problem> {
+    text.parse()
+        .map_err(|_invalid| Problem::new(ProblemCode::TenantNotFound))
 }
 
 /// The turn of a path.

@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
 use serde::{Deserialize as _, Deserializer};
 use serde_json::{Map, Value};
 use validator::ValidationError;
 
 use super::options::PluginRequest;
 use crate::api::ApiLimits;
-use crate::domain::{PermissionRule, Subdir, UserId};
+use crate::domain::{PermissionRule, Subdir, TenantName, UserId};
 
 /// A rule that a value breaks.
 pub(super) fn rule(code: &'static str, words: impl Into<Cow<'static, str>>) -> ValidationError {
@@ -20,6 +21,35 @@ pub(super) fn is_user_id(text: &str) -> Result<(), ValidationError> {
     text.parse::<UserId>()
         .map(|_| ())
         .map_err(|error| rule("invalid_name", error.to_string()))
+}
+
+pub(super) fn is_tenant_name(text: &str) -> Result<(), ValidationError> {
+    text.parse::<TenantName>()
+        .map(|_| ())
+        .map_err(|error| rule("invalid_name", error.to_string()))
+}
+
+pub(super) fn is_key_name(name: &str) -> Result<(), ValidationError> {
+    let fits = (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    if fits {
+        Ok(())
+    } else {
+        let words = "must have 1 to 100 characters, none of them a control character";
+        Err(rule("invalid_name", words))
+    }
+}
+
+pub(super) fn are_networks(networks: &[String]) -> Result<(), ValidationError> {
+    if networks.len() > 50 {
+        return Err(rule("too_many", "must have at most 50 entries"));
+    }
+    match networks.iter().find(|network| network.parse::<IpNet>().is_err()) {
+        Some(network) => {
+            let words = format!("`{network}` is no network like 192.0.2.0/24 or 2001:db8::/32");
+            Err(rule("invalid_network", words))
+        }
+        None => Ok(()),
+    }
 }
 
 pub(super) fn is_subdir(text: &str) -> Result<(), ValidationError> {

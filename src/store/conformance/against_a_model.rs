@@ -375,11 +375,11 @@ fn held_to_a_model(runtime: &Runtime, fixture: &Fixture, cases: u32) {
         runtime.block_on(async {
             let model = MemoryStore::new();
             // A tenant of its own: what earlier cases left is not seen.
-            let new = Tenant {
-                id: TenantId::generate(&SystemClock),
-                name: format!("case-{}", number.get()).parse().unwrap(),
-                created_at: now(),
-            };
+            let new = Tenant::new(
+                TenantId::generate(&SystemClock),
+                format!("case-{}", number.get()).parse().unwrap(),
+                now(),
+            );
             let stores: [&dyn Store; 2] = [&model, &*fixture.store];
             for store in stores {
                 store.ensure_tenant(&new).await.unwrap();

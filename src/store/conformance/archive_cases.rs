@@ -48,7 +48,7 @@ pub(in crate::store::conformance) async fn fill(fixture: &Fixture) {
         store.insert_permission(owner, &permission).await.unwrap();
     }
     store
-        .insert_key(owner, &record_cases::key_of("ci", 1))
+        .insert_key(owner, &record_cases::key_of("ci", 1), &note())
         .await
         .unwrap();
     tenant(store, "empty").await;

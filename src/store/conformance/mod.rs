@@ -13,10 +13,10 @@ use super::sql::CommitOptions;
 use super::sqlite::{SqliteOptions, SqliteStore};
 use super::{Store, StoreError, TurnEnd};
 use crate::domain::{
-    Activity, ClaudeSessionId, Clock as _, Epoch, Event, EventBody, EventId, EventKind, EventQuery, MicroUsd,
-    PermissionDecision, PermissionId, PermissionKind, PermissionMode, Session, SessionChange, SessionFilter,
-    SessionId, SessionOptions, SessionStatus, SystemClock, Tenant, TenantId, ToolCall, Turn, TurnId,
-    TurnOutcome, TurnStatus, Usage, UsageRecord, WaitsFor,
+    Activity, AuditAction, AuditNote, ClaudeSessionId, Clock as _, Epoch, Event, EventBody, EventId,
+    EventKind, EventQuery, MicroUsd, PermissionDecision, PermissionId, PermissionKind, PermissionMode,
+    Session, SessionChange, SessionFilter, SessionId, SessionOptions, SessionStatus, SystemClock, Tenant,
+    TenantId, ToolCall, Turn, TurnId, TurnOutcome, TurnStatus, Usage, UsageRecord, WaitsFor,
 };
 
 /// A store and what has to live as long as it.
@@ -30,12 +30,21 @@ fn now() -> DateTime<Utc> {
     SystemClock.now()
 }
 
+/// Something that is entered in the audit with a change.
+fn note() -> AuditNote {
+    AuditNote {
+        at: now(),
+        tenant: None,
+        actor: "conformance".to_owned(),
+        address: None,
+        action: AuditAction::TenantChanged,
+        target: "something".to_owned(),
+        details: serde_json::Map::new(),
+    }
+}
+
 async fn tenant(store: &dyn Store, name: &str) -> TenantId {
-    let tenant = Tenant {
-        id: TenantId::generate(&SystemClock),
-        name: name.parse().unwrap(),
-        created_at: now(),
-    };
+    let tenant = Tenant::new(TenantId::generate(&SystemClock), name.parse().unwrap(), now());
     store.ensure_tenant(&tenant).await.unwrap().id
 }
 
@@ -239,6 +248,7 @@ mod on_a_server;
 mod record_cases;
 mod session_cases;
 mod statements;
+mod tenant_cases;
 mod transcript_cases;
 mod turn_cases;
 
@@ -248,6 +258,7 @@ mod cases {
     pub(super) use super::log_cases::*;
     pub(super) use super::record_cases::*;
     pub(super) use super::session_cases::*;
+    pub(super) use super::tenant_cases::*;
     pub(super) use super::transcript_cases::*;
     pub(super) use super::turn_cases::*;
 }
@@ -294,6 +305,10 @@ macro_rules! conformance {
             what_a_session_is_found_by_follows_its_changes,
             text_with_nul_is_refused_by_name_and_json_with_it_is_kept,
             tenants_are_listed_by_name,
+            a_tenant_is_made_once_and_changed,
+            a_key_that_is_revoked_stays_so,
+            what_is_audited_is_entered_with_its_change_or_not_at_all,
+            the_audit_is_read_by_tenant_and_in_order,
             a_session_that_is_used_lives_on_and_time_never_goes_back,
             an_unused_session_is_removed_with_all_it_has_but_its_usage,
             a_session_in_a_turn_is_not_removed,

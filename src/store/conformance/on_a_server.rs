@@ -55,6 +55,7 @@ async fn what_is_pending_is_told_without_being_done() {
         (2, "stores"),
         (3, "queued turns"),
         (4, "model credentials"),
+        (5, "tenants and audit"),
     ]
     .map(|(version, description)| (version, description.to_owned()));
     assert_eq!(names(SqliteStore::pending_migrations(&file).await.unwrap()), all);

@@ -56,7 +56,7 @@ pub(in crate::store::conformance) async fn a_permission_is_answered_once(fixture
     let second = answer(PermissionDecision::Deny, "bob");
     for resolution in [&first, &second] {
         let stands = store
-            .resolve_permission(owner, permission.id, resolution)
+            .resolve_permission(owner, permission.id, resolution, None)
             .await
             .unwrap()
             .unwrap();
@@ -66,7 +66,7 @@ pub(in crate::store::conformance) async fn a_permission_is_answered_once(fixture
     assert_eq!(store.find_permission(other, permission.id).await.unwrap(), None);
     assert_eq!(
         store
-            .resolve_permission(other, permission.id, &first)
+            .resolve_permission(other, permission.id, &first, None)
             .await
             .unwrap(),
         None
@@ -146,6 +146,7 @@ pub(in crate::store::conformance) fn key_of(name: &str, digest: u8) -> ApiKey {
         expires_at: Some(now()),
         revoked_at: None,
         last_used_at: None,
+        networks: vec!["192.0.2.0/24".parse().unwrap()],
     }
 }
 
@@ -154,10 +155,10 @@ pub(in crate::store::conformance) async fn keys_are_found_by_digest_and_have_one
 ) {
     let (store, owner) = (&*fixture.store, fixture.tenant);
     let key = key_of("ci", 1);
-    assert!(store.insert_key(owner, &key).await.unwrap());
-    assert!(!store.insert_key(owner, &key_of("ci", 2)).await.unwrap());
+    assert!(store.insert_key(owner, &key, &note()).await.unwrap());
+    assert!(!store.insert_key(owner, &key_of("ci", 2), &note()).await.unwrap());
     let other = tenant(store, "other").await;
-    assert!(store.insert_key(other, &key_of("ci", 3)).await.unwrap());
+    assert!(store.insert_key(other, &key_of("ci", 3), &note()).await.unwrap());
     assert_eq!(
         store.find_key(key.digest).await.unwrap(),
         Some((owner, key.clone()))
@@ -169,14 +170,20 @@ pub(in crate::store::conformance) async fn keys_are_found_by_digest_and_have_one
         .note_key_use(other, key.id, at + TimeDelta::hours(1))
         .await
         .unwrap();
-    assert_eq!(store.revoke_key(other, key.id, at).await.unwrap(), None);
-    let revoked = store.revoke_key(owner, key.id, at).await.unwrap().unwrap();
+    assert_eq!(store.revoke_key(other, key.id, at, &note()).await.unwrap(), None);
+    let revoked = store
+        .revoke_key(owner, key.id, at, &note())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((revoked.revoked_at, revoked.last_used_at), (Some(at), Some(at)));
-    let again = store.revoke_key(owner, key.id, at + TimeDelta::hours(1)).await;
+    let again = store
+        .revoke_key(owner, key.id, at + TimeDelta::hours(1), &note())
+        .await;
     assert_eq!(again.unwrap(), Some(revoked.clone()));
     let next = key_of("ci", 4);
     assert!(
-        store.insert_key(owner, &next).await.unwrap(),
+        store.insert_key(owner, &next, &note()).await.unwrap(),
         "a name is free again"
     );
     assert_eq!(
@@ -362,8 +369,8 @@ pub(in crate::store::conformance) async fn a_tenant_has_one_credential_and_no_ot
     };
     assert_eq!(store.find_model_credential(owner).await.unwrap(), None);
     let (first, second, third) = (credential("one"), credential("two"), credential("three"));
-    store.set_model_credential(owner, &first).await.unwrap();
-    store.set_model_credential(owner, &second).await.unwrap();
+    store.set_model_credential(owner, &first, &note()).await.unwrap();
+    store.set_model_credential(owner, &second, &note()).await.unwrap();
     assert_eq!(
         store.find_model_credential(owner).await.unwrap().as_ref(),
         Some(&second)
@@ -388,7 +395,7 @@ pub(in crate::store::conformance) async fn a_tenant_has_one_credential_and_no_ot
     );
     let stored = store.find_model_credential(owner).await.unwrap().unwrap();
     assert_eq!((stored.sealed.as_str(), stored.set_at), ("three", second.set_at));
-    assert!(!store.remove_model_credential(other).await.unwrap());
-    assert!(store.remove_model_credential(owner).await.unwrap());
-    assert!(!store.remove_model_credential(owner).await.unwrap());
+    assert!(!store.remove_model_credential(other, &note()).await.unwrap());
+    assert!(store.remove_model_credential(owner, &note()).await.unwrap());
+    assert!(!store.remove_model_credential(owner, &note()).await.unwrap());
 }

@@ -7,13 +7,13 @@ use sqlx::Row as _;
 
 use super::*;
 use crate::domain::{
-    CredentialKind, LeaseClaim, PermissionDecision, PermissionResolution, StoredCredential, UsageGroup,
-    UsageQuery,
+    CredentialKind, LeaseClaim, PermissionDecision, PermissionResolution, StoredCredential, TenantChange,
+    UsageGroup, UsageQuery,
 };
 use crate::store::PermissionFilter;
 use crate::store::contract::{
-    CredentialStore, EventLog, IdempotencyStore, KeyStore, LeaseStore, PermissionStore, PlatformStore,
-    RestoreStore, SessionStore, TenantStore, TranscriptStore, TurnStore, UsageLedger,
+    AuditStore, CredentialStore, EventLog, IdempotencyStore, KeyStore, LeaseStore, PermissionStore,
+    PlatformStore, RestoreStore, SessionStore, TenantStore, TranscriptStore, TurnStore, UsageLedger,
 };
 use crate::store::sql::SqlStore;
 use crate::store::sql::engine::{Engine, driver_query};
@@ -132,23 +132,45 @@ async fn tour<E: Engine>(store: &Arc<SqlStore<E>>) {
         .expect_err("the epoch is another by now");
 
     let key = record_cases::key_of("tour", 77);
-    store.insert_key(tenant, &key).await.unwrap();
+    store.insert_key(tenant, &key, &note()).await.unwrap();
     store.find_key(key.digest).await.unwrap();
+    store.get_key(tenant, key.id).await.unwrap();
+    store.has_key().await.unwrap();
+    store.append_audit(&[note()]).await.unwrap();
+    for of in [None, Some(tenant)] {
+        store.list_audit(of, Some(9), 9).await.unwrap();
+    }
+    store.read_audit(1, 9).await.unwrap();
+    store.audit_head().await.unwrap();
+    let change = TenantChange {
+        suspended: Some(false),
+    };
+    store.update_tenant(tenant, &change, &note()).await.unwrap();
+    store.get_tenant(tenant).await.unwrap();
+    let new = Tenant::new(
+        TenantId::generate(&SystemClock),
+        "another".parse().unwrap(),
+        now(),
+    );
+    store.insert_tenant(&new, &note()).await.unwrap();
     let credential = StoredCredential {
         kind: CredentialKind::ApiKey,
         sealed: "sealed".to_owned(),
         set_at: now(),
     };
-    store.set_model_credential(tenant, &credential).await.unwrap();
+    store
+        .set_model_credential(tenant, &credential, &note())
+        .await
+        .unwrap();
     store.find_model_credential(tenant).await.unwrap();
     store
         .replace_model_credential(tenant, &credential, &credential)
         .await
         .unwrap();
-    store.remove_model_credential(tenant).await.unwrap();
+    store.remove_model_credential(tenant, &note()).await.unwrap();
     store.list_keys(tenant, Some(key.id), 9).await.unwrap();
     store.note_key_use(tenant, key.id, now()).await.unwrap();
-    store.revoke_key(tenant, key.id, now()).await.unwrap();
+    store.revoke_key(tenant, key.id, now(), &note()).await.unwrap();
 
     let permission = record_cases::permission_of(&session, now());
     store.insert_permission(tenant, &permission).await.unwrap();
@@ -168,7 +190,7 @@ async fn tour<E: Engine>(store: &Arc<SqlStore<E>>) {
         at: now(),
     };
     store
-        .resolve_permission(tenant, permission.id, &resolution)
+        .resolve_permission(tenant, permission.id, &resolution, None)
         .await
         .unwrap();
 
@@ -275,6 +297,8 @@ async fn sqlite_scans_no_table_that_grows() {
                 && !step.contains("CONSTANT ROW")
                 && !step.contains("VALUES CLAUSE")
                 && !SMALL.iter().any(|table| step.starts_with(&format!("SCAN {table}")))
+                // Whether there is one at all.
+                && !statement.text().ends_with(" LIMIT 1")
                 // The few that are in the index of what has no outcome.
                 && !step.contains("USING COVERING INDEX turns_unfinished")
                 && !step.contains("USING INDEX turns_unfinished");

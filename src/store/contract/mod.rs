@@ -3,16 +3,16 @@
 mod platform;
 mod records;
 mod sessions;
+mod tenants;
 mod transcripts;
 mod turns;
 
 use std::fmt::Debug;
 
 pub use platform::{PlatformStore, RestoreStore};
-pub use records::{
-    Begun, CredentialStore, IdempotencyStore, KeyStore, PermissionFilter, PermissionStore, UsageLedger,
-};
-pub use sessions::{LeaseStore, SessionStore, TenantStore};
+pub use records::{Begun, CredentialStore, IdempotencyStore, PermissionFilter, PermissionStore, UsageLedger};
+pub use sessions::{LeaseStore, SessionStore};
+pub use tenants::{AuditStore, KeyStore, TenantStore};
 pub(in crate::store) use transcripts::parse_lines;
 pub use transcripts::{TranscriptAppended, TranscriptStore};
 pub use turns::{EventLog, TurnEnd, TurnStore};
@@ -27,6 +27,7 @@ pub trait Store:
     + TranscriptStore
     + PermissionStore
     + KeyStore
+    + AuditStore
     + UsageLedger
     + CredentialStore
     + IdempotencyStore
@@ -47,6 +48,7 @@ impl<T> Store for T where
         + TranscriptStore
         + PermissionStore
         + KeyStore
+        + AuditStore
         + UsageLedger
         + CredentialStore
         + IdempotencyStore

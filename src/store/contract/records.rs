@@ -1,11 +1,11 @@
-//! Permissions, keys, the ledger of usage, and records of requests that must not be done twice.
+//! Permissions, the ledger of usage, and records of requests that must not be done twice.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::domain::{
-    ApiKey, KeyDigest, KeyId, Permission, PermissionId, PermissionResolution, SessionId, StoredCredential,
-    TenantId, UsageQuery, UsageRecord, UsageSum, UserId,
+    AuditNote, Permission, PermissionId, PermissionResolution, SessionId, StoredCredential, TenantId,
+    UsageQuery, UsageRecord, UsageSum, UserId,
 };
 use crate::store::Result;
 
@@ -30,13 +30,14 @@ pub trait PermissionStore: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Permission>>;
 
-    /// Answers a question, and tells how it stands then: the first answer stays. `None` when there is no such
-    /// question.
+    /// Answers a question, and tells how it stands then: the first answer stays, and that alone is noted. `None` when
+    /// there is no such question.
     async fn resolve_permission(
         &self,
         tenant: TenantId,
         id: PermissionId,
         resolution: &PermissionResolution,
+        note: Option<&AuditNote>,
     ) -> Result<Option<Permission>>;
 }
 
@@ -47,26 +48,6 @@ pub struct PermissionFilter {
     pub session: Option<SessionId>,
     /// Those of this user's sessions.
     pub user: Option<UserId>,
-}
-
-/// Keys.
-#[async_trait]
-pub trait KeyStore: Send + Sync {
-    /// Stores a key; whether it did: not when a living key of the tenant has the name.
-    async fn insert_key(&self, tenant: TenantId, key: &ApiKey) -> Result<bool>;
-
-    /// The key of this digest and whose it is, whether or not it still lives. The one lookup without a tenant: it is
-    /// what finds the tenant.
-    async fn find_key(&self, digest: KeyDigest) -> Result<Option<(TenantId, ApiKey)>>;
-
-    /// Up to `limit` keys of a tenant, newest first, of those before `before`.
-    async fn list_keys(&self, tenant: TenantId, before: Option<KeyId>, limit: u32) -> Result<Vec<ApiKey>>;
-
-    /// Revokes a key and answers it as it then is; one that is revoked stays as it was. `None` when there is none.
-    async fn revoke_key(&self, tenant: TenantId, id: KeyId, at: DateTime<Utc>) -> Result<Option<ApiKey>>;
-
-    /// Notes that a key was used.
-    async fn note_key_use(&self, tenant: TenantId, id: KeyId, at: DateTime<Utc>) -> Result<()>;
 }
 
 /// The ledger: who used how much.
@@ -125,7 +106,12 @@ pub trait IdempotencyStore: Send + Sync {
 #[async_trait]
 pub trait CredentialStore: Send + Sync {
     /// Stores the tenant's credential in place of the one it had.
-    async fn set_model_credential(&self, tenant: TenantId, credential: &StoredCredential) -> Result<()>;
+    async fn set_model_credential(
+        &self,
+        tenant: TenantId,
+        credential: &StoredCredential,
+        note: &AuditNote,
+    ) -> Result<()>;
 
     /// Stores the same credential, sealed anew, unless another was set meanwhile; whether it did.
     async fn replace_model_credential(
@@ -139,5 +125,5 @@ pub trait CredentialStore: Send + Sync {
     async fn find_model_credential(&self, tenant: TenantId) -> Result<Option<StoredCredential>>;
 
     /// Removes the tenant's credential; whether there was one.
-    async fn remove_model_credential(&self, tenant: TenantId) -> Result<bool>;
+    async fn remove_model_credential(&self, tenant: TenantId, note: &AuditNote) -> Result<bool>;
 }

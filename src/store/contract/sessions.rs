@@ -1,26 +1,13 @@
-//! Tenants, sessions, and with whom sessions are.
+//! Sessions, and with whom they are.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::domain::{
     Epoch, InstanceId, Lease, LeaseClaim, LeaseGrant, Page, Session, SessionChange, SessionFilter, SessionId,
-    Tenant, TenantId, TenantName,
+    TenantId,
 };
 use crate::store::Result;
-
-/// Tenants.
-#[async_trait]
-pub trait TenantStore: Send + Sync {
-    /// The tenant of that name: the one that is stored, else `tenant`, which is then stored.
-    async fn ensure_tenant(&self, tenant: &Tenant) -> Result<Tenant>;
-
-    /// The tenant of that name.
-    async fn find_tenant(&self, name: &TenantName) -> Result<Option<Tenant>>;
-
-    /// Up to `limit` tenants by their names, of those after `after`.
-    async fn list_tenants(&self, after: Option<&TenantName>, limit: u32) -> Result<Vec<Tenant>>;
-}
 
 /// Sessions.
 #[async_trait]

@@ -5,6 +5,7 @@
 mod platform;
 mod records;
 mod sessions;
+mod tenants;
 mod turns;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,8 +15,8 @@ use chrono::{DateTime, Utc};
 
 use super::{Result, StoreError};
 use crate::domain::{
-    ApiKey, Epoch, Event, EventId, InstanceId, KeyId, Permission, PermissionId, Session, SessionId,
-    StoredCredential, Tenant, TenantId, TenantName, TranscriptEntry, TranscriptPath, Turn, TurnId,
+    ApiKey, AuditEntry, Epoch, Event, EventId, InstanceId, KeyId, Permission, PermissionId, Session,
+    SessionId, StoredCredential, Tenant, TenantId, TenantName, TranscriptEntry, TranscriptPath, Turn, TurnId,
     UsageRecord,
 };
 
@@ -32,6 +33,7 @@ struct State {
     sessions: BTreeMap<SessionId, Kept>,
     permissions: BTreeMap<PermissionId, (TenantId, Permission)>,
     keys: BTreeMap<KeyId, (TenantId, ApiKey)>,
+    audit: Vec<AuditEntry>,
     credentials: HashMap<TenantId, StoredCredential>,
     usage: BTreeMap<(TurnId, String), (TenantId, UsageRecord)>,
     requests: HashMap<(TenantId, String), Request>,

@@ -158,6 +158,7 @@ impl RestoreStore for MemoryStore {
                 Record::Credential { tenant, credential } => {
                     state.credentials.insert(tenant, credential);
                 }
+                Record::Audit { entry, .. } => state.audit.push(entry),
                 Record::Usage { tenant, usage } => state.enter_usage(tenant, &[usage]),
                 Record::Session { session, epoch } => {
                     state.sessions.insert(session.id, Kept::new(*session, epoch));

@@ -1,4 +1,4 @@
-//! Permissions, keys, the ledger, and requests.
+//! Permissions, the ledger, and requests.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use chrono::{DateTime, Utc};
 
 use super::{MemoryStore, Request};
 use crate::domain::{
-    ApiKey, KeyDigest, KeyId, Permission, PermissionId, PermissionResolution, StoredCredential, TenantId,
-    UsageGroup, UsageQuery, UsageRecord, UsageSum,
+    AuditNote, Permission, PermissionId, PermissionResolution, StoredCredential, TenantId, UsageGroup,
+    UsageQuery, UsageRecord, UsageSum,
 };
 use crate::store::{
-    Begun, CredentialStore, IdempotencyStore, KeyStore, PermissionFilter, PermissionStore, Result,
-    StoreError, UsageLedger,
+    Begun, CredentialStore, IdempotencyStore, PermissionFilter, PermissionStore, Result, StoreError,
+    UsageLedger,
 };
 
 #[async_trait]
@@ -61,72 +61,37 @@ impl PermissionStore for MemoryStore {
         tenant: TenantId,
         id: PermissionId,
         resolution: &PermissionResolution,
+        note: Option<&AuditNote>,
     ) -> Result<Option<Permission>> {
         let mut state = self.lock();
         let found = state
             .permissions
             .get_mut(&id)
             .filter(|(owner, _)| *owner == tenant);
-        Ok(found.map(|(_, permission)| {
-            permission.resolution.get_or_insert_with(|| resolution.clone());
-            permission.clone()
-        }))
-    }
-}
-
-#[async_trait]
-impl KeyStore for MemoryStore {
-    async fn insert_key(&self, tenant: TenantId, key: &ApiKey) -> Result<bool> {
-        let mut state = self.lock();
-        let taken = key.revoked_at.is_none()
-            && state.keys.values().any(|(owner, other)| {
-                *owner == tenant && other.name == key.name && other.revoked_at.is_none()
-            });
-        if !taken {
-            state.keys.insert(key.id, (tenant, key.clone()));
+        let Some((_, permission)) = found else {
+            return Ok(None);
+        };
+        let is_first = permission.resolution.is_none();
+        permission.resolution.get_or_insert_with(|| resolution.clone());
+        let standing = permission.clone();
+        if let Some(note) = note.filter(|_| is_first) {
+            state.enter_audit(note)?;
         }
-        Ok(!taken)
-    }
-
-    async fn find_key(&self, digest: KeyDigest) -> Result<Option<(TenantId, ApiKey)>> {
-        let state = self.lock();
-        Ok(state.keys.values().find(|(_, key)| key.digest == digest).cloned())
-    }
-
-    async fn list_keys(&self, tenant: TenantId, before: Option<KeyId>, limit: u32) -> Result<Vec<ApiKey>> {
-        let state = self.lock();
-        Ok(state
-            .keys
-            .values()
-            .rev()
-            .filter(|(owner, key)| *owner == tenant && before.is_none_or(|before| key.id < before))
-            .take(limit as usize)
-            .map(|(_, key)| key.clone())
-            .collect())
-    }
-
-    async fn revoke_key(&self, tenant: TenantId, id: KeyId, at: DateTime<Utc>) -> Result<Option<ApiKey>> {
-        let mut state = self.lock();
-        let found = state.keys.get_mut(&id).filter(|(owner, _)| *owner == tenant);
-        Ok(found.map(|(_, key)| {
-            key.revoked_at.get_or_insert(at);
-            key.clone()
-        }))
-    }
-
-    async fn note_key_use(&self, tenant: TenantId, id: KeyId, at: DateTime<Utc>) -> Result<()> {
-        let mut state = self.lock();
-        if let Some((_, key)) = state.keys.get_mut(&id).filter(|(owner, _)| *owner == tenant) {
-            key.last_used_at = Some(at);
-        }
-        Ok(())
+        Ok(Some(standing))
     }
 }
 
 #[async_trait]
 impl CredentialStore for MemoryStore {
-    async fn set_model_credential(&self, tenant: TenantId, credential: &StoredCredential) -> Result<()> {
-        self.lock().credentials.insert(tenant, credential.clone());
+    async fn set_model_credential(
+        &self,
+        tenant: TenantId,
+        credential: &StoredCredential,
+        note: &AuditNote,
+    ) -> Result<()> {
+        let mut state = self.lock();
+        state.enter_audit(note)?;
+        state.credentials.insert(tenant, credential.clone());
         Ok(())
     }
 
@@ -149,8 +114,13 @@ impl CredentialStore for MemoryStore {
         Ok(self.lock().credentials.get(&tenant).cloned())
     }
 
-    async fn remove_model_credential(&self, tenant: TenantId) -> Result<bool> {
-        Ok(self.lock().credentials.remove(&tenant).is_some())
+    async fn remove_model_credential(&self, tenant: TenantId, note: &AuditNote) -> Result<bool> {
+        let mut state = self.lock();
+        let removed = state.credentials.remove(&tenant).is_some();
+        if removed {
+            state.enter_audit(note)?;
+        }
+        Ok(removed)
     }
 }
 

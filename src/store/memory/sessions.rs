@@ -1,4 +1,4 @@
-//! Tenants, sessions and leases.
+//! Sessions and leases.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -6,35 +6,9 @@ use chrono::{DateTime, Utc};
 use super::{Kept, MemoryStore};
 use crate::domain::{
     Epoch, InstanceId, Lease, LeaseClaim, LeaseGrant, Page, Session, SessionChange, SessionFilter, SessionId,
-    SessionStatus, Tenant, TenantId, TenantName,
+    SessionStatus, TenantId,
 };
-use crate::store::{LeaseStore, Result, SessionStore, StoreError, TenantStore, storable, terms};
-
-#[async_trait]
-impl TenantStore for MemoryStore {
-    async fn ensure_tenant(&self, tenant: &Tenant) -> Result<Tenant> {
-        Ok(self
-            .lock()
-            .tenants
-            .entry(tenant.name.clone())
-            .or_insert_with(|| tenant.clone())
-            .clone())
-    }
-
-    async fn find_tenant(&self, name: &TenantName) -> Result<Option<Tenant>> {
-        Ok(self.lock().tenants.get(name).cloned())
-    }
-
-    async fn list_tenants(&self, after: Option<&TenantName>, limit: u32) -> Result<Vec<Tenant>> {
-        let state = self.lock();
-        let tenants = state.tenants.values();
-        Ok(tenants
-            .filter(|tenant| after.is_none_or(|after| tenant.name > *after))
-            .take(limit as usize)
-            .cloned()
-            .collect())
-    }
-}
+use crate::store::{LeaseStore, Result, SessionStore, StoreError, storable, terms};
 
 /// Whether a session is one of those that a filter asks for.
 fn matches(session: &Session, filter: &SessionFilter) -> bool {

@@ -3,17 +3,26 @@
 use async_trait::async_trait;
 
 use super::SqlStore;
+use super::audit;
 use super::engine::{Engine, Row as _};
 use super::statement::{Statement, sql};
-use crate::domain::{StoredCredential, TenantId};
+use crate::domain::{AuditNote, StoredCredential, TenantId};
 use crate::store::{CredentialStore, Result, StoreError};
 
 #[async_trait]
 impl<E: Engine> CredentialStore for SqlStore<E> {
-    async fn set_model_credential(&self, tenant: TenantId, credential: &StoredCredential) -> Result<()> {
-        self.write("store a credential", set(tenant, credential))
-            .await
-            .map(|_| ())
+    async fn set_model_credential(
+        &self,
+        tenant: TenantId,
+        credential: &StoredCredential,
+        note: &AuditNote,
+    ) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        transaction
+            .run("store a credential", set(tenant, credential))
+            .await?;
+        audit::append_in_tx(&mut transaction, note).await?;
+        transaction.commit().await
     }
 
     async fn replace_model_credential(
@@ -44,9 +53,16 @@ impl<E: Engine> CredentialStore for SqlStore<E> {
         .transpose()
     }
 
-    async fn remove_model_credential(&self, tenant: TenantId) -> Result<bool> {
+    async fn remove_model_credential(&self, tenant: TenantId, note: &AuditNote) -> Result<bool> {
+        let mut transaction = self.begin().await?;
         let remove = sql("DELETE FROM model_credentials WHERE tenant_id = $1").bind(tenant.as_uuid());
-        Ok(self.write("remove a credential", remove).await? > 0)
+        if transaction.run("remove a credential", remove).await? == 0 {
+            transaction.roll_back().await?;
+            return Ok(false);
+        }
+        audit::append_in_tx(&mut transaction, note).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 }
 

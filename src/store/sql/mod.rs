@@ -3,6 +3,7 @@
 //! Each file here is one room: sessions, turns, events, and so on. What differs between engines is in the engine's
 //! file, never in a method. Writes that belong to a session's log are committed in groups, by `writer`.
 
+mod audit;
 mod credentials;
 pub mod engine;
 mod events;
@@ -16,6 +17,7 @@ mod restore;
 mod rows;
 mod sessions;
 pub mod statement;
+mod tenants;
 mod transcripts;
 mod turns;
 mod usage;

@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 
 use super::SqlStore;
+use super::audit;
 use super::engine::Engine;
 use super::rows::{insert_permission, permission, to_json};
 use super::statement::sql;
-use crate::domain::{Permission, PermissionId, PermissionResolution, TenantId};
+use crate::domain::{AuditNote, Permission, PermissionId, PermissionResolution, TenantId};
 use crate::store::{PermissionFilter, PermissionStore, Result, StoreError};
 
 #[async_trait]
@@ -57,13 +58,23 @@ impl<E: Engine> PermissionStore for SqlStore<E> {
         tenant: TenantId,
         id: PermissionId,
         resolution: &PermissionResolution,
+        note: Option<&AuditNote>,
     ) -> Result<Option<Permission>> {
-        let resolve = sql("UPDATE permissions SET resolution = COALESCE(resolution, $3) \
-             WHERE id = $1 AND tenant_id = $2 RETURNING question, resolution")
+        let mut transaction = self.begin().await?;
+        let resolve = sql("UPDATE permissions SET resolution = $3 \
+             WHERE id = $1 AND tenant_id = $2 AND resolution IS NULL RETURNING question, resolution")
         .bind(id.as_uuid())
         .bind(tenant.as_uuid())
         .bind(to_json("write a permission's answer", resolution)?);
-        let rows = self.write_returning("answer a permission", resolve).await?;
-        rows.first().map(permission).transpose()
+        let Some(row) = transaction.row("answer a permission", resolve).await? else {
+            transaction.roll_back().await?;
+            return self.find_permission(tenant, id).await;
+        };
+        let answered = permission(&row)?;
+        if let Some(note) = note {
+            audit::append_in_tx(&mut transaction, note).await?;
+        }
+        transaction.commit().await?;
+        Ok(Some(answered))
     }
 }

@@ -80,18 +80,25 @@ async fn restore<E: Engine>(transaction: &mut Transaction<E>, same: &[Record]) -
     let Some(first) = same.first() else { return Ok(()) };
     match first {
         Record::Tenant { tenant } => {
-            let insert = sql("INSERT INTO tenants (id, name, created_at) VALUES ($1, $2, $3)")
-                .bind(tenant.id.as_uuid())
-                .bind(tenant.name.as_str())
-                .bind(tenant.created_at);
-            transaction.run("restore a tenant", insert).await?;
+            transaction
+                .run("restore a tenant", super::tenants::insert(tenant))
+                .await?;
         }
         Record::Key { tenant, key } => {
-            transaction.run("restore a key", insert_key(*tenant, key)).await?;
+            transaction
+                .run("restore a key", insert_key(*tenant, key)?)
+                .await?;
         }
         Record::Credential { tenant, credential } => {
             let set = super::credentials::set(*tenant, credential);
             transaction.run("restore a credential", set).await?;
+        }
+        Record::Audit { tenant, entry } => {
+            let insert = super::audit::insert(*tenant, entry);
+            transaction.run("restore the audit", insert).await?;
+            transaction
+                .run("restore the audit's head", super::audit::set_head(entry))
+                .await?;
         }
         Record::Usage { tenant, usage } => {
             super::usage::insert_in_tx(transaction, &[usage_values(*tenant, usage)]).await?;

@@ -64,6 +64,7 @@ pub(super) fn tenant(row: &impl Row) -> Result<Tenant> {
         id: TenantId::from_uuid(row.uuid("id")?),
         name: parsed("tenant name", &row.text("name")?)?,
         created_at: row.time("created_at")?,
+        suspended_at: row.time_or_null("suspended_at")?,
     })
 }
 
@@ -202,13 +203,14 @@ pub(super) fn api_key(row: &impl Row) -> Result<ApiKey> {
         expires_at: row.time_or_null("expires_at")?,
         revoked_at: row.time_or_null("revoked_at")?,
         last_used_at: row.time_or_null("last_used_at")?,
+        networks: from_json("key's networks", &row.text("networks")?)?,
     })
 }
 
-pub(super) fn insert_key(tenant: TenantId, key: &ApiKey) -> Statement {
-    sql(
+pub(super) fn insert_key(tenant: TenantId, key: &ApiKey) -> Result<Statement> {
+    Ok(sql(
         "INSERT INTO api_keys (id, tenant_id, name, role, user_id, digest, created_at, expires_at, revoked_at, \
-         last_used_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+         last_used_at, networks) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
          ON CONFLICT (tenant_id, name) WHERE revoked_at IS NULL DO NOTHING",
     )
     .bind(key.id.as_uuid())
@@ -221,6 +223,7 @@ pub(super) fn insert_key(tenant: TenantId, key: &ApiKey) -> Statement {
     .bind(key.expires_at)
     .bind(key.revoked_at)
     .bind(key.last_used_at)
+    .bind(to_json("write a key's networks", &key.networks)?))
 }
 
 pub(super) fn usage_record(row: &impl Row) -> Result<UsageRecord> {

@@ -1,49 +1,17 @@
-//! Tenants and sessions.
+//! Sessions.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::engine::{Engine, Row as _};
-use super::rows::{epoch, from_json, insert_session, session, tenant, to_json};
+use super::rows::{epoch, from_json, insert_session, session, to_json};
 use super::statement::{Statement, chunks, sql};
 use super::{SqlStore, Transaction};
 use crate::domain::{
     Activity, Epoch, Page, Session, SessionChange, SessionFilter, SessionId, SessionOptions, SessionStatus,
-    Tenant, TenantId, TenantName,
+    TenantId,
 };
-use crate::store::{Result, SessionStore, TenantStore, terms};
-
-#[async_trait]
-impl<E: Engine> TenantStore for SqlStore<E> {
-    async fn ensure_tenant(&self, new: &Tenant) -> Result<Tenant> {
-        if let Some(stored) = self.find_tenant(&new.name).await? {
-            return Ok(stored);
-        }
-        let insert = sql(
-            "INSERT INTO tenants (id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING",
-        )
-        .bind(new.id.as_uuid())
-        .bind(new.name.as_str())
-        .bind(new.created_at);
-        self.write("store a tenant", insert).await?;
-        Ok(self.find_tenant(&new.name).await?.unwrap_or_else(|| new.clone()))
-    }
-
-    async fn find_tenant(&self, name: &TenantName) -> Result<Option<Tenant>> {
-        let find = sql("SELECT id, name, created_at FROM tenants WHERE name = $1").bind(name.as_str());
-        let row = self.read_one("find a tenant", find).await?;
-        row.as_ref().map(tenant).transpose()
-    }
-
-    async fn list_tenants(&self, after: Option<&TenantName>, limit: u32) -> Result<Vec<Tenant>> {
-        let statement =
-            sql("SELECT id, name, created_at FROM tenants WHERE name > $1 ORDER BY name LIMIT $2")
-                .bind(after.map_or("", TenantName::as_str))
-                .bind(limit);
-        let rows = self.read("list tenants", statement).await?;
-        rows.iter().map(tenant).collect()
-    }
-}
+use crate::store::{Result, SessionStore, terms};
 
 #[async_trait]
 impl<E: Engine> SessionStore for SqlStore<E> {

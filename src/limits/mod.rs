@@ -1,0 +1,3 @@
+//! What tenants may ask for, and how much of it.
+
+pub mod tenants;

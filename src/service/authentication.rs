@@ -1,0 +1,288 @@
+//! Who calls: the one place where a credential becomes a [`Principal`].
+//!
+//! Keys are configured or stored. What was found of a stored one is believed for a short while, so that a busy key does
+//! not cost a query a request; a key that is revoked here is forgotten here at once, and elsewhere after that while.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tokio::time::Instant;
+
+use super::failures::Failures;
+use crate::domain::{
+    ApiKey, AuditAction, AuditNote, Clock, KeyDigest, Principal, Role, Tenant, TenantId, TenantName,
+};
+use crate::limits::tenants::Tenants;
+use crate::security::keys::{KeyRing, digest_of, id_of_configured, is_same};
+use crate::store::{Store, StoreError};
+
+/// The most keys that are remembered, known and unknown.
+const REMEMBERED: usize = 10_000;
+/// How exactly it is kept when a key was last used.
+const USE_NOTED_EVERY: TimeDelta = TimeDelta::minutes(1);
+
+/// Why a caller is nobody.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Unauthenticated {
+    /// No credential was sent.
+    #[error("send a key as `Authorization: Bearer …` or `X-API-Key: …`")]
+    Missing,
+    /// It is not known.
+    #[error("the key is not known")]
+    Unknown,
+    /// It has ended.
+    #[error("the key has expired")]
+    Expired,
+    /// It was revoked.
+    #[error("the key was revoked")]
+    Revoked,
+    /// It may not be used from where it was.
+    #[error("the key may not be used from this address")]
+    Network,
+    /// Its tenant's credentials are not taken for now.
+    #[error("the tenant is suspended")]
+    Suspended,
+    /// The store did not tell.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What was found of a digest: nothing, or a key and whose it is.
+type Found = Option<Arc<(TenantId, ApiKey)>>;
+
+/// How credentials are looked at.
+#[derive(Debug, Clone)]
+pub struct AuthenticationRules {
+    /// Whether a caller needs a credential.
+    pub enforced: bool,
+    /// Whether keys are looked for in the store.
+    pub stored_keys: bool,
+    /// How long what was found of a key is believed.
+    pub stands: Duration,
+}
+
+/// Finds whom credentials stand for.
+#[derive(Debug)]
+pub struct AuthenticationService {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    tenants: Arc<Tenants>,
+    ring: KeyRing,
+    /// The tenants of configured keys.
+    configured: HashMap<TenantName, TenantId>,
+    /// Whose those without a credential are, where they need none.
+    default: Tenant,
+    rules: AuthenticationRules,
+    known: Mutex<HashMap<KeyDigest, (Instant, Found)>>,
+    failures: Failures,
+}
+
+impl AuthenticationService {
+    /// For these configured keys, whose tenants are these.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        tenants: Arc<Tenants>,
+        ring: KeyRing,
+        configured: HashMap<TenantName, TenantId>,
+        default: Tenant,
+        rules: AuthenticationRules,
+    ) -> Self {
+        Self {
+            failures: Failures::default(),
+            store,
+            clock,
+            tenants,
+            ring,
+            configured,
+            default,
+            rules,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Whom a credential stands for that came from `address`.
+    pub async fn authenticate(
+        &self,
+        key: Option<&str>,
+        address: Option<IpAddr>,
+    ) -> Result<Principal, Unauthenticated> {
+        let found = match key {
+            Some(key) => self.whose(key, address).await,
+            None => Err(Unauthenticated::Missing),
+        };
+        match found {
+            // Where no key is needed, a key means nothing; it is not held against whoever sends one.
+            Err(Unauthenticated::Missing | Unauthenticated::Unknown) if !self.rules.enforced => {
+                Ok(self.anybody(address))
+            }
+            Err(refused) => {
+                self.note_failure(key, address, &refused).await;
+                Err(refused)
+            }
+            found => found,
+        }
+    }
+
+    /// Forgets a key: it was changed here.
+    pub(super) fn forget(&self, digest: KeyDigest) {
+        self.lock().remove(&digest);
+    }
+
+    fn anybody(&self, address: Option<IpAddr>) -> Principal {
+        Principal {
+            tenant: self.default.id,
+            tenant_name: self.default.name.clone(),
+            role: Role::Admin,
+            user: None,
+            credential: "none".to_owned(),
+            key: None,
+            address,
+        }
+    }
+
+    async fn whose(&self, key: &str, address: Option<IpAddr>) -> Result<Principal, Unauthenticated> {
+        let digest = digest_of(key);
+        let (tenant, principal) = if let Some(identity) = self.ring.find(digest) {
+            let tenant = self.configured.get(&identity.tenant);
+            let tenant = *tenant.ok_or(Unauthenticated::Unknown)?;
+            let principal = Principal {
+                tenant,
+                tenant_name: identity.tenant.clone(),
+                role: identity.role,
+                user: identity.user.clone(),
+                credential: identity.name.clone(),
+                key: Some(id_of_configured(digest)),
+                address,
+            };
+            (tenant, principal)
+        } else {
+            let found = self.stored(digest).await?.ok_or(Unauthenticated::Unknown)?;
+            let (tenant, key) = &*found;
+            self.check(key, address)?;
+            self.note_use(*tenant, key).await;
+            let principal = Principal {
+                tenant: *tenant,
+                tenant_name: self.default.name.clone(),
+                role: key.role,
+                user: key.user.clone(),
+                credential: key.name.clone(),
+                key: Some(key.id),
+                address,
+            };
+            (*tenant, principal)
+        };
+        let tenant = self.tenants.get(tenant).await?.ok_or(Unauthenticated::Unknown)?;
+        // Whoever runs the platform may always undo it.
+        if tenant.suspended_at.is_some() && principal.role != Role::Admin {
+            return Err(Unauthenticated::Suspended);
+        }
+        Ok(Principal {
+            tenant_name: tenant.name.clone(),
+            ..principal
+        })
+    }
+
+    fn check(&self, key: &ApiKey, address: Option<IpAddr>) -> Result<(), Unauthenticated> {
+        if key.revoked_at.is_some() {
+            return Err(Unauthenticated::Revoked);
+        }
+        if key.is_over(self.clock.now()) {
+            return Err(Unauthenticated::Expired);
+        }
+        if !key.is_for(address) {
+            return Err(Unauthenticated::Network);
+        }
+        Ok(())
+    }
+
+    async fn stored(&self, digest: KeyDigest) -> Result<Found, StoreError> {
+        if !self.rules.stored_keys {
+            return Ok(None);
+        }
+        let remembered = self.lock().get(&digest).cloned();
+        if let Some((since, found)) = remembered
+            && since.elapsed() < self.rules.stands
+        {
+            return Ok(found);
+        }
+        let since = Instant::now();
+        let found = self.store.find_key(digest).await?;
+        let found = found.filter(|(_, key)| is_same(key.digest, digest)).map(Arc::new);
+        let mut known = self.lock();
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(digest, (since, found.clone()));
+        Ok(found)
+    }
+
+    async fn note_use(&self, tenant: TenantId, key: &ApiKey) {
+        let now = self.clock.now();
+        if key.last_used_at.is_some_and(|last| now - last < USE_NOTED_EVERY) {
+            return;
+        }
+        {
+            // Once: the others of this moment need not.
+            let mut known = self.lock();
+            let Some((_, Some(found))) = known.get_mut(&key.digest) else {
+                return;
+            };
+            if found.1.last_used_at != key.last_used_at {
+                return;
+            }
+            let used = ApiKey {
+                last_used_at: Some(now),
+                ..key.clone()
+            };
+            *found = Arc::new((tenant, used));
+        }
+        if let Err(error) = self.store.note_key_use(tenant, key.id, now).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "when a key was last used was not noted"
+            );
+        }
+    }
+
+    /// Enters in the audit that a credential was refused; of many from one place in a short time, a few.
+    async fn note_failure(&self, key: Option<&str>, address: Option<IpAddr>, refused: &Unauthenticated) {
+        let (Some(key), false) = (key, matches!(refused, Unauthenticated::Store(_))) else {
+            return;
+        };
+        let Some(unnoted) = self.failures.count(address) else {
+            return;
+        };
+        let remembered = self.lock().get(&digest_of(key)).cloned();
+        let known = remembered.and_then(|(_, found)| found);
+        let note = AuditNote {
+            at: self.clock.now(),
+            tenant: known.as_ref().map(|known| known.0),
+            actor: known
+                .as_ref()
+                .map_or("unknown", |known| known.1.name.as_str())
+                .to_owned(),
+            address,
+            action: AuditAction::KeyRefused,
+            target: known.map_or_else(|| "unknown".to_owned(), |known| known.1.id.to_string()),
+            details: serde_json::Map::new(),
+        };
+        let note = note
+            .with("reason", refused.to_string())
+            .with("unnoted_before", unnoted);
+        if let Err(error) = self.store.append_audit(&[note]).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a refused key was not entered in the audit"
+            );
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<KeyDigest, (Instant, Found)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,96 @@
+//! Puts the use cases together.
+
+use std::sync::Arc;
+
+use super::parts;
+use crate::agent::Agents;
+use crate::domain::Clock;
+use crate::gateway::Gateway;
+use crate::jail::Level;
+use crate::lifecycle::Shutdown;
+use crate::limits::tenants::Tenants;
+use crate::security::sealing::SealingKeys;
+use crate::security::workspace::Workspaces;
+use crate::service::{
+    AuthenticationService, CredentialService, ForkService, HealthService, MetricsService, ModelService,
+    PermissionService, Services, SessionService, SteeringService, TenantService, TurnService,
+};
+use crate::settings::Settings;
+use crate::store::Store;
+
+/// What the use cases are made of.
+pub(super) struct Parts<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) agents: Agents,
+    pub(super) workspaces: Arc<Workspaces>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) shutdown: Shutdown,
+    pub(super) isolation: Level,
+    pub(super) tenants: Arc<Tenants>,
+    pub(super) authentication: Arc<AuthenticationService>,
+    pub(super) sealing: SealingKeys,
+    pub(super) gateway: Option<Gateway>,
+}
+
+impl Parts<'_> {
+    /// The use cases.
+    pub(super) fn into_services(self) -> Services {
+        let settings = self.settings;
+        let store = || Arc::clone(&self.store);
+        let clock = || Arc::clone(&self.clock);
+        let agents = || self.agents.clone();
+        let sessions = Arc::new(SessionService::new(
+            store(),
+            agents(),
+            self.workspaces,
+            clock(),
+            settings.defaults.options(),
+            settings.agent.session_environment.clone(),
+            settings.session.ttl,
+        ));
+        let turns = TurnService::new(
+            store(),
+            agents(),
+            Arc::clone(&sessions),
+            clock(),
+            settings.events.read_batch,
+            settings.limits.attachment_max_bytes,
+        );
+        let forks = ForkService::new(
+            store(),
+            agents(),
+            Arc::clone(&sessions),
+            clock(),
+            parts::copy_limits(settings),
+        );
+        let tenants = Arc::new(TenantService::new(
+            store(),
+            self.tenants,
+            self.authentication,
+            clock(),
+        ));
+        let credentials =
+            CredentialService::new(store(), self.sealing, self.gateway, Arc::clone(&tenants), clock());
+        let permissions = PermissionService::new(store(), agents(), Arc::clone(&sessions), clock());
+        Services {
+            sessions: Arc::clone(&sessions),
+            turns: Arc::new(turns),
+            forks: Arc::new(forks),
+            steering: Arc::new(SteeringService::new(store(), agents(), Arc::clone(&sessions))),
+            permissions: Arc::new(permissions),
+            tenants,
+            credentials: Arc::new(credentials),
+            models: Arc::new(ModelService::new(agents())),
+            metrics: Arc::new(MetricsService::new(agents())),
+            health: Arc::new(HealthService::new(
+                store(),
+                sessions,
+                agents(),
+                self.shutdown,
+                parts::model_access(&settings.model),
+                self.isolation.into(),
+            )),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What every store does with tenants, and with the audit of what is done to them and to their keys.
+
+use super::*;
+use crate::domain::{AuditEntry, CredentialKind, StoredCredential, TenantChange};
+
+pub(in crate::store::conformance) async fn a_tenant_is_made_once_and_changed(fixture: Fixture) {
+    let store = &*fixture.store;
+    let new = |name: &str| Tenant::new(TenantId::generate(&SystemClock), name.parse().unwrap(), now());
+    let made = new("made");
+    assert!(store.insert_tenant(&made, &note()).await.unwrap());
+    assert!(!store.insert_tenant(&new("made"), &note()).await.unwrap());
+    assert_eq!(store.get_tenant(made.id).await.unwrap(), Some(made.clone()));
+    assert_eq!(store.find_tenant(&made.name).await.unwrap(), Some(made.clone()));
+
+    let change = |suspended| TenantChange { suspended };
+    let suspended = note();
+    for later in [suspended.clone(), note()] {
+        let changed = store.update_tenant(made.id, &change(Some(true)), &later).await;
+        assert_eq!(
+            changed.unwrap().unwrap().suspended_at,
+            Some(suspended.at),
+            "it keeps its first time"
+        );
+    }
+    let same = store.update_tenant(made.id, &change(None), &note()).await;
+    assert_eq!(same.unwrap().unwrap().suspended_at, Some(suspended.at));
+    let again = store.update_tenant(made.id, &change(Some(false)), &note()).await;
+    assert_eq!(again.unwrap(), Some(made));
+    let nobody = TenantId::generate(&SystemClock);
+    let none = store.update_tenant(nobody, &change(Some(true)), &note()).await;
+    assert_eq!(none.unwrap(), None);
+}
+
+pub(in crate::store::conformance) async fn a_key_that_is_revoked_stays_so(fixture: Fixture) {
+    let (store, owner) = (&*fixture.store, fixture.tenant);
+    let other = tenant(store, "other").await;
+    assert!(!store.has_key().await.unwrap());
+    let key = record_cases::key_of("ci", 1);
+    store.insert_key(owner, &key, &note()).await.unwrap();
+    assert!(store.has_key().await.unwrap());
+    assert_eq!(store.get_key(owner, key.id).await.unwrap(), Some(key.clone()));
+    assert_eq!(store.get_key(other, key.id).await.unwrap(), None);
+    let at = now();
+    let revoked = store.revoke_key(owner, key.id, at, &note()).await.unwrap();
+    let later = store.revoke_key(owner, key.id, now(), &note()).await.unwrap();
+    assert_eq!(revoked, later);
+    assert_eq!(revoked.unwrap().revoked_at, Some(at));
+    assert!(!store.has_key().await.unwrap());
+}
+
+async fn targets(store: &dyn Store) -> Vec<String> {
+    let entries = store.read_audit(0, 1000).await.unwrap();
+    let target = |entry: &AuditEntry| entry.note().unwrap().target;
+    entries.iter().map(target).collect()
+}
+
+fn note_of(target: &str) -> AuditNote {
+    AuditNote {
+        target: target.to_owned(),
+        ..note()
+    }
+}
+
+pub(in crate::store::conformance) async fn what_is_audited_is_entered_with_its_change_or_not_at_all(
+    fixture: Fixture,
+) {
+    let (store, owner) = (&*fixture.store, fixture.tenant);
+    let session = fixture.session("alice").await;
+    let key = record_cases::key_of("ci", 1);
+    store.insert_key(owner, &key, &note_of("key")).await.unwrap();
+    let taken = record_cases::key_of("ci", 2);
+    store.insert_key(owner, &taken, &note_of("no key")).await.unwrap();
+    for target in ["revoked", "revoked already"] {
+        let note = note_of(target);
+        store.revoke_key(owner, key.id, now(), &note).await.unwrap();
+    }
+    let credential = StoredCredential {
+        kind: CredentialKind::ApiKey,
+        sealed: "sealed".to_owned(),
+        set_at: now(),
+    };
+    store
+        .set_model_credential(owner, &credential, &note_of("set"))
+        .await
+        .unwrap();
+    for target in ["removed", "nothing to remove"] {
+        store
+            .remove_model_credential(owner, &note_of(target))
+            .await
+            .unwrap();
+    }
+    let permission = record_cases::permission_of(&session, now());
+    store.insert_permission(owner, &permission).await.unwrap();
+    let answer = crate::domain::PermissionResolution::by_server(PermissionDecision::Deny, now());
+    for target in ["answered", "answered already"] {
+        let note = note_of(target);
+        store
+            .resolve_permission(owner, permission.id, &answer, Some(&note))
+            .await
+            .unwrap();
+    }
+    assert_eq!(
+        targets(store).await,
+        ["key", "revoked", "set", "removed", "answered"]
+    );
+}
+
+pub(in crate::store::conformance) async fn the_audit_is_read_by_tenant_and_in_order(fixture: Fixture) {
+    let (store, owner) = (&*fixture.store, fixture.tenant);
+    assert_eq!(store.audit_head().await.unwrap(), None);
+    let other = tenant(store, "other").await;
+    let notes: Vec<_> = (0..10)
+        .map(|number| AuditNote {
+            tenant: [None, Some(owner), Some(other)][number % 3],
+            ..note_of(&number.to_string())
+        })
+        .collect();
+    // From several sides at once: each entry still follows the one before.
+    let (one, two) = notes.split_at(5);
+    let (first, second) = tokio::join!(store.append_audit(one), store.append_audit(two));
+    first.unwrap();
+    second.unwrap();
+    let all = store.read_audit(0, 100).await.unwrap();
+    let mut last = None;
+    for entry in &all {
+        assert!(entry.follows(last), "{entry:?}");
+        last = Some((entry.number, entry.hash));
+    }
+    assert_eq!((all.len(), store.audit_head().await.unwrap()), (10, last));
+    assert_eq!(store.read_audit(8, 100).await.unwrap(), all[8..]);
+    let own = store.list_audit(Some(owner), None, 100).await.unwrap();
+    let of_owner = |entry: &&AuditEntry| entry.note().unwrap().tenant == Some(owner);
+    let expected: Vec<_> = all.iter().rev().filter(of_owner).cloned().collect();
+    assert_eq!(own, expected);
+    let page = store.list_audit(None, Some(4), 2).await.unwrap();
+    assert_eq!(page.iter().map(|entry| entry.number).collect::<Vec<_>>(), [3, 2]);
+}

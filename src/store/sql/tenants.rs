@@ -1,0 +1,90 @@
+//! Tenants.
+
+use async_trait::async_trait;
+
+use super::SqlStore;
+use super::audit;
+use super::engine::Engine;
+use super::rows::tenant;
+use super::statement::{Statement, sql};
+use crate::domain::{AuditNote, Tenant, TenantChange, TenantId, TenantName};
+use crate::store::{Result, TenantStore};
+
+#[async_trait]
+impl<E: Engine> TenantStore for SqlStore<E> {
+    async fn ensure_tenant(&self, new: &Tenant) -> Result<Tenant> {
+        if let Some(stored) = self.find_tenant(&new.name).await? {
+            return Ok(stored);
+        }
+        let insert = insert(new).push(UNLESS_KNOWN);
+        self.write("store a tenant", insert).await?;
+        Ok(self.find_tenant(&new.name).await?.unwrap_or_else(|| new.clone()))
+    }
+
+    async fn insert_tenant(&self, new: &Tenant, note: &AuditNote) -> Result<bool> {
+        let mut transaction = self.begin().await?;
+        let insert = insert(new).push(UNLESS_KNOWN);
+        if transaction.run("store a tenant", insert).await? == 0 {
+            transaction.roll_back().await?;
+            return Ok(false);
+        }
+        audit::append_in_tx(&mut transaction, note).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    async fn update_tenant(
+        &self,
+        id: TenantId,
+        change: &TenantChange,
+        note: &AuditNote,
+    ) -> Result<Option<Tenant>> {
+        let mut transaction = self.begin().await?;
+        let update = sql(
+            "UPDATE tenants SET suspended_at = CASE WHEN $2 THEN COALESCE(suspended_at, $3) \
+             WHEN $4 THEN NULL ELSE suspended_at END WHERE id = $1 RETURNING *",
+        )
+        .bind(id.as_uuid())
+        .bind(change.suspended == Some(true))
+        .bind(note.at)
+        .bind(change.suspended == Some(false));
+        let Some(row) = transaction.row("change a tenant", update).await? else {
+            transaction.roll_back().await?;
+            return Ok(None);
+        };
+        let changed = tenant(&row)?;
+        audit::append_in_tx(&mut transaction, note).await?;
+        transaction.commit().await?;
+        Ok(Some(changed))
+    }
+
+    async fn find_tenant(&self, name: &TenantName) -> Result<Option<Tenant>> {
+        let find = sql("SELECT * FROM tenants WHERE name = $1").bind(name.as_str());
+        let row = self.read_one("find a tenant", find).await?;
+        row.as_ref().map(tenant).transpose()
+    }
+
+    async fn get_tenant(&self, id: TenantId) -> Result<Option<Tenant>> {
+        let find = sql("SELECT * FROM tenants WHERE id = $1").bind(id.as_uuid());
+        let row = self.read_one("get a tenant", find).await?;
+        row.as_ref().map(tenant).transpose()
+    }
+
+    async fn list_tenants(&self, after: Option<&TenantName>, limit: u32) -> Result<Vec<Tenant>> {
+        let statement = sql("SELECT * FROM tenants WHERE name > $1 ORDER BY name LIMIT $2")
+            .bind(after.map_or("", TenantName::as_str))
+            .bind(limit);
+        let rows = self.read("list tenants", statement).await?;
+        rows.iter().map(tenant).collect()
+    }
+}
+
+const UNLESS_KNOWN: &str = " ON CONFLICT (name) DO NOTHING";
+
+pub(super) fn insert(tenant: &Tenant) -> Statement {
+    sql("INSERT INTO tenants (id, name, created_at, suspended_at) VALUES ($1, $2, $3, $4)")
+        .bind(tenant.id.as_uuid())
+        .bind(tenant.name.as_str())
+        .bind(tenant.created_at)
+        .bind(tenant.suspended_at)
+}
