@@ -17,6 +17,7 @@ use paddock::gateway::credential::{Credential, Credentials};
 use paddock::gateway::meter::Account;
 use paddock::gateway::{Gateway, GatewaySettings, LimitSettings};
 use paddock::lifecycle::Tasks;
+use paddock::limits::prices::{PriceTable, UnknownModel};
 use paddock::security::sealing::SealingKeys;
 use paddock::store::Store;
 use paddock::store::memory::MemoryStore;
@@ -40,6 +41,8 @@ fn main() {
         let settings = GatewaySettings {
             upstream: model.base_url().parse().unwrap(),
             limits: LimitSettings::default(),
+            prices: PriceTable::new(Vec::new(), UnknownModel::Free),
+            budget_wait: Duration::from_secs(10),
             request_max_bytes: 1024 * 1024,
             request_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
@@ -55,7 +58,7 @@ fn main() {
             session: Some(session),
         };
         let door = gateway.open_door(account).await.unwrap();
-        door.meter().begin_turn(TurnId::generate(&SystemClock));
+        door.meter().begin_turn(TurnId::generate(&SystemClock), None);
         // The client speaks no TLS, but wants to be able to.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::process::ExitStatus;
 use super::transcript::{Kept, TranscriptLost, TranscriptQueue};
-use crate::domain::TurnId;
+use crate::domain::{KeyId, TurnId};
 use crate::gateway::Meter;
 use crate::protocol::message::CliMessage;
 
@@ -149,10 +149,15 @@ impl Agent {
 
     /// Hands it a prompt. Its messages come up to and including the `result` that belongs to the prompt; if they end
     /// before, the process has ended.
-    pub async fn start_turn(&self, prompt: Uuid, line: Bytes) -> Result<TurnMessages, Gone> {
+    pub async fn start_turn(
+        &self,
+        prompt: Uuid,
+        key: Option<KeyId>,
+        line: Bytes,
+    ) -> Result<TurnMessages, Gone> {
         let (messages, received) = mpsc::channel(32);
         if let Some(meter) = &self.meter {
-            meter.begin_turn(TurnId::from_uuid(prompt));
+            meter.begin_turn(TurnId::from_uuid(prompt), key);
         }
         self.commands
             .send(Command::Turn {

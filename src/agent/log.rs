@@ -282,6 +282,7 @@ impl SessionLog {
                 structured_output: None,
                 usage: Usage::default(),
                 cost: MicroUsd::ZERO,
+                reported: None,
                 stop_reason: None,
                 error: Some(error),
                 ended_at: self.clock.now(),

@@ -27,7 +27,7 @@ use super::starting::Purpose;
 use super::turn::{OnLost, StartedTurn, TurnPlan, TurnRun};
 use super::users::TenantUsers;
 use crate::domain::{
-    Attachment, Clock, EventBody, Session, SessionId, TenantId, TranscriptPath, Turn, TurnError,
+    Attachment, Clock, EventBody, KeyId, Session, SessionId, TenantId, TranscriptPath, Turn, TurnError,
     TurnErrorCode, TurnId, TurnStatus,
 };
 use crate::lifecycle::{Shutdown, Tasks};
@@ -93,6 +93,8 @@ pub struct NewTurn {
     pub on_lost: OnLost,
     /// The idempotency key of the request that asks for it, under which its receipt is kept once it is stored.
     pub request_key: Option<String>,
+    /// The key that asks for it, if one does.
+    pub key: Option<KeyId>,
 }
 
 /// What lives.
@@ -217,6 +219,7 @@ impl Agents {
             timeout: new.timeout,
             on_lost: new.on_lost,
             request_key: new.request_key,
+            key: new.key,
         };
         let run = TurnRun::new(Arc::clone(&self.shared), runtime, control, signals, plan);
         // Begun in a task of its own: a caller that goes away now must not leave a turn that is stored and not run.

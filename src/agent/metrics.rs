@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::domain::TurnStatus;
+use crate::domain::{MicroUsd, TurnStatus};
 
 /// Upper bounds in seconds: from a warm first delta to a turn of half an hour.
 const BOUNDS: [f64; 15] = [
@@ -42,6 +42,8 @@ pub struct AgentMetrics {
     evictions: Family<Reason, Counter>,
     crashes: Counter,
     garbage_lines: Counter,
+    metered: Counter,
+    reported: Counter,
 }
 
 fn seconds() -> Histogram {
@@ -57,6 +59,8 @@ impl Default for AgentMetrics {
             evictions: Family::default(),
             crashes: Counter::default(),
             garbage_lines: Counter::default(),
+            metered: Counter::default(),
+            reported: Counter::default(),
         }
     }
 }
@@ -97,6 +101,22 @@ impl AgentMetrics {
             "Lines of agents that were no messages and were skipped",
             self.garbage_lines.clone(),
         );
+        registry.register(
+            "turn_cost_metered_micro_usd",
+            "What turns cost that the CLI gave an account of, by the gateway's account",
+            self.metered.clone(),
+        );
+        registry.register(
+            "turn_cost_reported_micro_usd",
+            "What the same turns cost by the CLI's account",
+            self.reported.clone(),
+        );
+    }
+
+    /// Counts what a turn cost by the gateway's account, and by the CLI's.
+    pub(super) fn accounts_compared(&self, metered: MicroUsd, reported: MicroUsd) {
+        self.metered.inc_by(metered.get());
+        self.reported.inc_by(reported.get());
     }
 
     pub(super) fn agent_ready(&self, after: Duration, ahead: bool) {

@@ -32,8 +32,6 @@ pub struct Verdict {
     pub usage: Usage,
     /// What the turn cost.
     pub cost: MicroUsd,
-    /// What each model cost, where the CLI told.
-    pub model_costs: Vec<(String, MicroUsd)>,
     /// Why the model stopped.
     pub stop_reason: Option<String>,
     /// The answer in the form that the session's schema asks for.
@@ -49,7 +47,6 @@ impl Verdict {
         Self {
             usage: Usage::default(),
             cost: MicroUsd::ZERO,
-            model_costs: Vec::new(),
             stop_reason: None,
             structured_output: None,
             error: Some(error),
@@ -231,7 +228,6 @@ impl Translator {
         Verdict {
             usage: result.usage,
             cost: result.turn_cost.unwrap_or_default(),
-            model_costs: result.model_costs.clone(),
             stop_reason,
             structured_output: result.structured_output.clone(),
             error,

@@ -26,8 +26,8 @@ use super::runtime::SessionRuntime;
 use super::starting::{NoAgent, Purpose};
 use super::translate::Translator;
 use crate::domain::{
-    Attachment, ClaudeSessionId, EventBody, EventId, Permission, Session, SessionChange, SessionStatus, Turn,
-    TurnError, TurnErrorCode, TurnReceipt, TurnStatus, WaitsFor,
+    Attachment, ClaudeSessionId, EventBody, EventId, KeyId, Permission, Session, SessionChange,
+    SessionStatus, Turn, TurnError, TurnErrorCode, TurnReceipt, TurnStatus, WaitsFor,
 };
 use crate::gateway::Meter;
 use crate::protocol::control;
@@ -57,6 +57,8 @@ pub(super) struct TurnPlan {
     pub(super) timeout: Option<Duration>,
     pub(super) on_lost: OnLost,
     pub(super) request_key: Option<String>,
+    /// The key that asks for it, if one does.
+    pub(super) key: Option<KeyId>,
 }
 
 /// A turn that was begun, or queued.
@@ -360,7 +362,7 @@ impl TurnRun {
                     NoAgent::ConversationLost => GetAgentError::Lost,
                     error => GetAgentError::Other(error.to_turn_error()),
                 })?;
-            match agent.start_turn(prompt, line.clone()).await {
+            match agent.start_turn(prompt, self.plan.key, line.clone()).await {
                 Ok(messages) => return Ok((agent, messages)),
                 Err(_gone) if !second_try => second_try = true,
                 Err(_gone) => return Err(GetAgentError::Other(crashed(&*agent.ended().await))),
@@ -438,7 +440,10 @@ impl TurnRun {
                     }
                     return Ending::Result(Box::new(result), stopping.map(|(reason, _)| reason));
                 }
-                Step::Message(Some(message)) => self.take(&agent, message).await,
+                Step::Message(Some(message)) => {
+                    self.tell_warnings().await;
+                    self.take(&agent, message).await;
+                }
                 Step::Message(None) => {
                     let end = agent.ended().await;
                     self.runtime.forget(&agent).await;

@@ -141,6 +141,7 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
         tag("Chat", "Turns: a prompt, and all that follows until its result."),
         tag("Models", "The models that sessions can ask for."),
         tag("Admin", "Tenants, their keys and credentials, and the audit."),
+        tag("Money", "Budgets, and what was spent."),
         tag("Health", "How the server is."),
         tag("About", "What this server is."),
     ]);

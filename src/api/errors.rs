@@ -47,7 +47,15 @@ impl From<Error> for Problem {
                 let field = format!("attachments[{index}]");
                 problem.errors = vec![FieldError::new(field, "invalid_attachment", reason)];
             }
-            Error::OptionForbidden { .. } | Error::PermissionAnswered { .. } | Error::CliRefused(_) => {
+            Error::TooManySums { .. } => {
+                let words = error.to_string();
+                problem.errors = vec![FieldError::new("group_by", "too_many", words)];
+            }
+            Error::BudgetExceeded { .. }
+            | Error::TooManyBudgets { .. }
+            | Error::OptionForbidden { .. }
+            | Error::PermissionAnswered { .. }
+            | Error::CliRefused(_) => {
                 problem.detail = Some(error.to_string());
             }
             Error::Store(_) | Error::Workspace(_) | Error::Copy(_) | Error::Internal { .. } => {
@@ -57,6 +65,7 @@ impl From<Error> for Problem {
             | Error::TenantExists
             | Error::KeyNotFound
             | Error::KeyNameTaken
+            | Error::BudgetNotFound
             | Error::CredentialNotFound
             | Error::SealingOff
             | Error::GatewayOff
@@ -87,6 +96,10 @@ fn code_of(error: &Error) -> ProblemCode {
         Error::TenantExists => ProblemCode::TenantExists,
         Error::KeyNotFound => ProblemCode::KeyNotFound,
         Error::KeyNameTaken => ProblemCode::KeyNameTaken,
+        Error::BudgetExceeded { .. } => ProblemCode::BudgetExceeded,
+        Error::BudgetNotFound => ProblemCode::BudgetNotFound,
+        Error::TooManyBudgets { .. } => ProblemCode::TooManyBudgets,
+        Error::TooManySums { .. } => ProblemCode::InvalidQuery,
         Error::CredentialNotFound => ProblemCode::CredentialNotFound,
         Error::SealingOff => ProblemCode::SealingOff,
         Error::GatewayOff => ProblemCode::GatewayOff,

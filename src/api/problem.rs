@@ -119,6 +119,12 @@ pub enum ProblemCode {
     TurnInterrupted,
     /// The session's folders hold more than they may; the turn was stopped.
     WorkspaceFull,
+    /// A budget that covers the session is spent; `detail` names it.
+    BudgetExceeded,
+    /// There is no such budget of the tenant.
+    BudgetNotFound,
+    /// The tenant has as many budgets as it may.
+    TooManyBudgets,
     /// The turn reached the time limit that was asked for.
     TurnTimeout,
     /// The server ended while the turn ran: some of its tools may have run.
@@ -148,6 +154,7 @@ impl ProblemCode {
             Self::NotFound
             | Self::TenantNotFound
             | Self::KeyNotFound
+            | Self::BudgetNotFound
             | Self::CredentialNotFound
             | Self::SessionNotFound
             | Self::TurnNotFound
@@ -159,6 +166,7 @@ impl ProblemCode {
             Self::SessionBusy
             | Self::TenantExists
             | Self::KeyNameTaken
+            | Self::TooManyBudgets
             | Self::SealingOff
             | Self::GatewayOff
             | Self::PermissionAnswered
@@ -173,6 +181,7 @@ impl ProblemCode {
             | Self::ConversationLost => StatusCode::CONFLICT,
             Self::SessionClosed | Self::SessionExpired => StatusCode::GONE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BudgetExceeded => StatusCode::PAYMENT_REQUIRED,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::ValidationFailed | Self::InvalidQuery => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TurnUnknown | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -243,6 +252,9 @@ impl ProblemCode {
             Self::ModelError => "The model's API answered with an error",
             Self::OutputInvalid => "The answer did not take the wanted form",
             Self::WorkspaceFull => "The session's folders hold more than they may",
+            Self::BudgetExceeded => "The budget is spent",
+            Self::BudgetNotFound => "There is no such budget",
+            Self::TooManyBudgets => "The tenant has as many budgets as it may",
             Self::TurnInterrupted => "The turn was interrupted",
             Self::TurnFailed => "The CLI ended the turn with an error",
             Self::TurnTimeout => "The turn reached its time limit",
@@ -268,6 +280,7 @@ impl From<TurnErrorCode> for ProblemCode {
             TurnErrorCode::OutputInvalid => Self::OutputInvalid,
             TurnErrorCode::TurnFailed => Self::TurnFailed,
             TurnErrorCode::WorkspaceFull => Self::WorkspaceFull,
+            TurnErrorCode::BudgetExceeded => Self::BudgetExceeded,
             TurnErrorCode::TurnInterrupted => Self::TurnInterrupted,
             TurnErrorCode::TurnTimeout => Self::TurnTimeout,
             TurnErrorCode::ServerShutdown => Self::ShuttingDown,

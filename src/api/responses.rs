@@ -41,6 +41,7 @@ const AGENT: &[Code] = &[
     Code::AgentsExhausted,
 ];
 const TURN_START: &[Code] = &[
+    Code::BudgetExceeded,
     Code::SessionBusy,
     Code::TurnQueueFull,
     Code::RequestInProgress,
@@ -60,6 +61,9 @@ const TENANT: &[Code] = &[Code::TenantNotFound];
 const NEW_TENANT: &[Code] = &[Code::TenantExists];
 const KEY: &[Code] = &[Code::KeyNotFound];
 const NEW_KEY: &[Code] = &[Code::KeyNameTaken];
+const BUDGET: &[Code] = &[Code::BudgetNotFound];
+const BUDGETS_FULL: &[Code] = &[Code::TooManyBudgets, Code::GatewayOff];
+const USAGE: &[Code] = &[Code::InvalidQuery, Code::TenantNotFound];
 const CREDENTIAL: &[Code] = &[Code::TenantNotFound, Code::CredentialNotFound];
 const SEALING: &[Code] = &[Code::SealingOff, Code::GatewayOff];
 const TURN_END: &[Code] = &[
@@ -72,6 +76,7 @@ const TURN_END: &[Code] = &[
     Code::TurnTimeout,
     Code::TurnUnknown,
     Code::WorkspaceFull,
+    Code::BudgetExceeded,
 ];
 
 macro_rules! problems {
@@ -134,6 +139,14 @@ problems! {
     CreateKeyProblems: [CALLER, BODY, WRITE, TENANT, NEW_KEY];
     /// Of an operation that looks at, or revokes, a key.
     KeyProblems: [CALLER, WRITE, TENANT, KEY];
+    /// Of an operation that sets a budget.
+    SetBudgetProblems: [CALLER, BODY, WRITE, TENANT, BUDGETS_FULL];
+    /// Of an operation that removes a budget.
+    BudgetProblems: [CALLER, WRITE, TENANT, BUDGET];
+    /// Of an operation that tells usage.
+    UsageProblems: [CALLER, USAGE];
+    /// Of an operation that tells who calls.
+    MeProblems: [CALLER];
     /// Of an operation that looks at, or removes, a tenant's credential.
     CredentialProblems: [CALLER, WRITE, CREDENTIAL];
     /// Of an operation that sets a tenant's credential.

@@ -30,6 +30,10 @@ pub enum AuditAction {
     ModelCredentialSet,
     /// A tenant's own credential for the model was removed.
     ModelCredentialRemoved,
+    /// A budget was set.
+    BudgetSet,
+    /// A budget was removed.
+    BudgetRemoved,
     /// A person answered an agent's question.
     PermissionAnswered,
 }

@@ -9,8 +9,8 @@ use strum::{Display, EnumDiscriminants, EnumString, IntoStaticStr};
 use utoipa::ToSchema;
 
 use super::{
-    Attachment, ClaudeSessionId, MicroUsd, PermissionDecision, PermissionId, PermissionKind, PermissionMode,
-    SessionChange, TurnErrorCode, TurnId, Usage,
+    Attachment, BudgetNotice, ClaudeSessionId, MicroUsd, PermissionDecision, PermissionId, PermissionKind,
+    PermissionMode, SessionChange, TurnErrorCode, TurnId, Usage,
 };
 
 /// Whose turn it is to write a session's log. Rises by one each time the session's ownership is taken, so that
@@ -309,10 +309,12 @@ pub enum EventBody {
         /// Tokens.
         usage: Usage,
         /// Cost, in USD.
-        #[serde(rename = "cost_usd", with = "usd")]
+        #[serde(rename = "cost_usd", with = "super::money::usd")]
         #[schema(value_type = f64)]
         cost: MicroUsd,
     },
+    /// Much of a budget that covers the session is spent.
+    BudgetWarning(BudgetNotice),
     /// The session's title, metadata or options changed.
     SessionUpdated {
         /// The title, if it changed; null when it was removed.
@@ -341,7 +343,7 @@ pub enum EventBody {
         /// Tokens.
         usage: Usage,
         /// Cost, in USD.
-        #[serde(rename = "cost_usd", with = "usd")]
+        #[serde(rename = "cost_usd", with = "super::money::usd")]
         #[schema(value_type = f64)]
         cost: MicroUsd,
         /// Why the model stopped.
@@ -483,25 +485,6 @@ impl EventBody {
     #[must_use]
     pub const fn is_terminal(&self) -> bool {
         matches!(self, Self::Done { .. } | Self::Error { .. })
-    }
-}
-
-/// Money on the wire: a number of dollars.
-mod usd {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use crate::domain::MicroUsd;
-
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde passes fields by reference"
-    )]
-    pub(super) fn serialize<S: Serializer>(cost: &MicroUsd, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(cost.as_usd())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MicroUsd, D::Error> {
-        f64::deserialize(deserializer).map(MicroUsd::from_usd)
     }
 }
 

@@ -98,6 +98,14 @@ prefixed_id!(
     KeyId, "key", "key_"
 );
 prefixed_id!(
+    /// One budget of a tenant's.
+    BudgetId, "budget", "bdg_"
+);
+prefixed_id!(
+    /// One entry of the ledger.
+    EntryId, "ledger entry", "use_"
+);
+prefixed_id!(
     /// One question whether a tool may be used.
     PermissionId, "permission", "prm_"
 );

@@ -5,12 +5,14 @@
 
 pub mod attachment;
 pub mod audit;
+pub mod budget;
 pub mod clock;
 pub mod credential;
 pub mod event;
 pub mod ids;
 pub mod key;
 pub mod lease;
+pub mod ledger;
 pub mod money;
 pub mod names;
 pub mod options;
@@ -25,12 +27,17 @@ pub mod usage;
 
 pub use attachment::Attachment;
 pub use audit::{AuditAction, AuditEntry, AuditHash, AuditNote};
+pub use budget::{
+    Amount, Budget, BudgetNotice, BudgetPeriod, BudgetScope, BudgetStanding, BudgetVerdict, BudgetWarning,
+    Reserved,
+};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use credential::{CredentialKind, StoredCredential};
 pub use event::{Epoch, Event, EventBody, EventId, EventKind, EventQuery, WaitsFor};
-pub use ids::{ClaudeSessionId, KeyId, PermissionId, SessionId, TenantId, TurnId};
+pub use ids::{BudgetId, ClaudeSessionId, EntryId, KeyId, PermissionId, SessionId, TenantId, TurnId};
 pub use key::{ApiKey, KeyDigest};
 pub use lease::{InstanceId, Lease, LeaseClaim, LeaseGrant};
+pub use ledger::{LedgerEntry, Payer, Reservation, Spender, UsageGroup, UsageQuery, UsageSum};
 pub use money::MicroUsd;
 pub use names::{InvalidName, Subdir, TenantName, UserId};
 pub use options::{Effort, PermissionMode, Plugin, SessionOptions, SettingSource, hide_mcp_secrets};
@@ -44,5 +51,5 @@ pub use tenant::{Tenant, TenantChange};
 pub use transcript::{
     BadEntry, EntryPlace, InvalidPath, Transcript, TranscriptEntry, TranscriptFile, TranscriptPath,
 };
-pub use turn::{ToolCall, Turn, TurnError, TurnErrorCode, TurnOutcome, TurnReceipt, TurnStatus};
-pub use usage::{Usage, UsageGroup, UsageQuery, UsageRecord, UsageSum};
+pub use turn::{Reported, ToolCall, Turn, TurnError, TurnErrorCode, TurnOutcome, TurnReceipt, TurnStatus};
+pub use usage::Usage;

@@ -41,6 +41,14 @@ impl MicroUsd {
         self.0 as f64 / 1_000_000.0
     }
 
+    /// Whether another account of the same differs by more than rounding: by more than a hundredth, and than 100 micro-USD.
+    #[must_use]
+    pub const fn differs_from(self, other: Self) -> bool {
+        let difference = self.0.abs_diff(other.0);
+        let larger = if self.0 > other.0 { self.0 } else { other.0 };
+        difference > 100 && difference > larger / 100
+    }
+
     /// Both together.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
@@ -51,6 +59,30 @@ impl MicroUsd {
     #[must_use]
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
+    }
+}
+
+/// Money on the wire: a number of dollars.
+pub(super) mod usd {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::domain::MicroUsd;
+
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes fields by reference"
+    )]
+    pub(in crate::domain) fn serialize<S: Serializer>(
+        cost: &MicroUsd,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(cost.as_usd())
+    }
+
+    pub(in crate::domain) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<MicroUsd, D::Error> {
+        f64::deserialize(deserializer).map(MicroUsd::from_usd)
     }
 }
 

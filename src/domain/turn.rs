@@ -50,14 +50,26 @@ pub struct TurnOutcome {
     pub structured_output: Option<Value>,
     /// Tokens used.
     pub usage: Usage,
-    /// What it cost by the CLI's own count.
+    /// What it cost, at the prices of the settings; by the CLI's own count where there is no gateway.
     pub cost: MicroUsd,
+    /// What the CLI says that it used and cost, where that was counted apart from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported: Option<Reported>,
     /// Why the model stopped (`end_turn`, `max_tokens`, `max_turns`, …); absent when it did not get that far.
     pub stop_reason: Option<String>,
     /// Why it did not complete; present exactly when the status is not `completed`.
     pub error: Option<TurnError>,
     /// When it ended.
     pub ended_at: DateTime<Utc>,
+}
+
+/// What the CLI says that a turn used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reported {
+    /// Tokens.
+    pub usage: Usage,
+    /// Cost, at the CLI's own prices.
+    pub cost: MicroUsd,
 }
 
 /// Where a turn is.
@@ -154,6 +166,8 @@ pub enum TurnErrorCode {
     ServerShutdown,
     /// The session's folders held more than they may.
     WorkspaceFull,
+    /// A budget that covers it is spent.
+    BudgetExceeded,
     /// The session was closed while it ran.
     SessionClosed,
     /// The server ended while it ran: some of its tools may have run.

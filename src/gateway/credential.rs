@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
 
 use super::refusal::Refusal;
-use crate::domain::{CredentialKind, TenantId};
+use crate::domain::{CredentialKind, Payer, TenantId};
 use crate::security::sealing::SealingKeys;
 use crate::store::Store;
 
@@ -93,12 +93,14 @@ impl Credentials {
     }
 
     /// The tenant's own, else the platform's.
-    pub(super) async fn of(&self, tenant: TenantId) -> Result<Arc<Credential>, Refusal> {
+    pub(super) async fn of(&self, tenant: TenantId) -> Result<(Arc<Credential>, Payer), Refusal> {
         let own = match self.remembered(tenant) {
             Some(known) => known.own,
             None => self.read(tenant).await?,
         };
-        own.or_else(|| self.platform.clone()).ok_or(Refusal::NoCredential)
+        let own = own.map(|own| (own, Payer::Tenant));
+        let platform = || Some((self.platform.clone()?, Payer::Platform));
+        own.or_else(platform).ok_or(Refusal::NoCredential)
     }
 
     pub(super) fn forget(&self, tenant: TenantId) {

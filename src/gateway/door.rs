@@ -61,12 +61,7 @@ impl Gateway {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let token = new_token()?;
-        let meter = Meter::new(
-            account,
-            Arc::clone(&shared.store),
-            Arc::clone(&shared.clock),
-            shared.tasks.clone(),
-        );
+        let meter = Meter::new(account);
         let behind = Arc::new(Behind {
             gateway: Arc::clone(shared),
             meter: meter.clone(),

@@ -10,14 +10,14 @@ use hyper::body::{Frame, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName};
 use hyper::{Method, Request, Response};
 use serde::Deserialize;
+use tokio::time::error::Elapsed;
 
+use super::billing::{Bill, Order, RENEWED_EVERY};
 use super::credential::Credential;
 use super::door::Behind;
 use super::limits::Admission;
-use super::meter::Meter;
 use super::refusal::Refusal;
 use super::usage::UsageReader;
-use crate::domain::TurnId;
 
 /// A body, whole or as it comes.
 pub(super) type Body = UnsyncBoxBody<Bytes, Broken>;
@@ -89,16 +89,27 @@ async fn forward(behind: &Behind, request: Request<Incoming>) -> Result<Response
     let gateway = &behind.gateway;
     let settings = &gateway.settings;
     let body = receive(body, settings.request_max_bytes, settings.request_timeout).await?;
-    let model = match kind {
-        Kind::Message | Kind::Count => model_of(&body)?,
-        Kind::Hello | Kind::Models => String::new(),
+    let asked = match kind {
+        Kind::Message | Kind::Count => Some(asked_of(&body)?),
+        Kind::Hello | Kind::Models => None,
     };
-    if kind != Kind::Models {
-        gateway.limits.check_model(&model)?;
+    if let Some(asked) = &asked {
+        gateway.limits.check_model(&asked.model)?;
     }
-    let turn = behind.meter.turn();
     let admission = gateway.limits.admit(behind.meter.tenant())?;
-    let credential = gateway.credentials.of(behind.meter.tenant()).await?;
+    let (credential, payer) = gateway.credentials.of(behind.meter.tenant()).await?;
+    let bill = match (kind, asked, behind.meter.spender()) {
+        (Kind::Message, Some(asked), Some(spender)) => {
+            let order = Order {
+                model: &asked.model,
+                body_bytes: body.len(),
+                max_tokens: asked.max_tokens,
+                payer,
+            };
+            Some(Bill::open(gateway, &behind.meter, spender, &order).await?)
+        }
+        _ => None,
+    };
     let mut url = settings.upstream.clone();
     // An address of a proxy may have a path of its own, before that of the API.
     let path = format!("{}{}", url.path().trim_end_matches('/'), head.uri.path());
@@ -122,7 +133,7 @@ async fn forward(behind: &Behind, request: Request<Incoming>) -> Result<Response
         }
         Err(_late) => return Err(Refusal::Silent),
     };
-    Ok(pass_on(behind, kind, (turn, model), response, admission))
+    Ok(pass_on(behind, kind, bill, response, admission))
 }
 
 impl Kind {
@@ -162,14 +173,16 @@ async fn receive(body: Incoming, most: usize, patience: Duration) -> Result<Byte
     }
 }
 
-fn model_of(body: &[u8]) -> Result<String, Refusal> {
-    #[derive(Deserialize)]
-    struct Asked {
-        model: String,
-    }
-    serde_json::from_slice(body)
-        .map(|asked: Asked| asked.model)
-        .map_err(|_malformed| Refusal::Malformed)
+/// What the model is asked, as far as it matters here.
+#[derive(Deserialize)]
+struct Asked {
+    model: String,
+    #[serde(default)]
+    max_tokens: u64,
+}
+
+fn asked_of(body: &[u8]) -> Result<Asked, Refusal> {
+    serde_json::from_slice(body).map_err(|_malformed| Refusal::Malformed)
 }
 
 /// The agent's headers, but for those of its connection and of its proof; with the real credential.
@@ -203,7 +216,7 @@ fn without(headers: &HeaderMap, left_out: &[HeaderName]) -> HeaderMap {
 fn pass_on(
     behind: &Behind,
     kind: Kind,
-    (turn, model): (Option<TurnId>, String),
+    bill: Option<Bill>,
     response: reqwest::Response,
     admission: Admission,
 ) -> Response<Body> {
@@ -224,9 +237,7 @@ fn pass_on(
     let passing = Passing {
         from: response.bytes_stream().boxed(),
         reader,
-        meter: behind.meter.clone(),
-        turn,
-        model,
+        bill,
         silence: settings.silence_timeout,
         is_stream,
         over: false,
@@ -246,10 +257,7 @@ fn pass_on(
 struct Passing {
     from: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
     reader: UsageReader,
-    meter: Meter,
-    /// The turn that it was asked for in.
-    turn: Option<TurnId>,
-    model: String,
+    bill: Option<Bill>,
     silence: Duration,
     is_stream: bool,
     over: bool,
@@ -257,13 +265,33 @@ struct Passing {
 }
 
 impl Passing {
+    /// What comes next. A long silence is no sign that the request is not running.
+    async fn next_bytes(&mut self) -> Result<Option<reqwest::Result<Bytes>>, Elapsed> {
+        let until = tokio::time::Instant::now() + self.silence;
+        loop {
+            let soon = (tokio::time::Instant::now() + RENEWED_EVERY).min(until);
+            match tokio::time::timeout_at(soon, self.from.next()).await {
+                Err(late) if soon == until => return Err(late),
+                Err(_not_yet) => {
+                    if let Some(bill) = &mut self.bill {
+                        bill.note();
+                    }
+                }
+                Ok(next) => return Ok(next),
+            }
+        }
+    }
+
     async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
         if self.over {
             return None;
         }
-        match tokio::time::timeout(self.silence, self.from.next()).await {
+        match self.next_bytes().await {
             Ok(Some(Ok(bytes))) => {
                 self.reader.read(&bytes);
+                if let Some(bill) = &mut self.bill {
+                    bill.see(self.reader.used());
+                }
                 Some(Ok(bytes))
             }
             Ok(None) => None,
@@ -285,6 +313,8 @@ impl Passing {
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        self.meter.count(self.turn, &self.model, self.reader.finish());
+        if let Some(bill) = &mut self.bill {
+            bill.see(self.reader.finish());
+        }
     }
 }

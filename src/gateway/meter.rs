@@ -1,27 +1,16 @@
-//! What an agent uses of the model, entered in the ledger by turn and model.
+//! What an agent uses of the model, by turn: for the turn's own outcome, and for what its budgets have to say.
 //!
-//! Entries hold the running totals of a turn and model. A ledger keeps the larger figure of two, so entering one twice, or
-//! an older one late, changes nothing.
+//! What is owed is not kept here: that is entered in the ledger, request by request, by [`billing`](super::billing).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::domain::{Clock, MicroUsd, SessionId, TenantId, TurnId, Usage, UsageRecord, UserId};
-use crate::lifecycle::Tasks;
-use crate::store::{Store, StoreError};
+use tokio::sync::watch;
 
-/// How often an entry is offered to a store that does not take it, and how long is waited in between.
-const RETRIES: [Duration; 4] = [
-    Duration::from_millis(100),
-    Duration::from_secs(1),
-    Duration::from_secs(10),
-    Duration::from_mins(1),
-];
-
-/// How long an answer's figures wait for the turn's end, with which they cost no write of their own. So long a killed server
-/// may have lost.
-const MOMENT: Duration = Duration::from_millis(250);
+use crate::domain::{
+    Budget, BudgetWarning, EntryId, KeyId, MicroUsd, SessionId, Spender, TenantId, TurnId, Usage, UserId,
+};
 
 /// Whose requests a door's are.
 #[derive(Debug, Clone)]
@@ -41,38 +30,31 @@ pub struct Meter {
 #[derive(Debug)]
 struct Inner {
     account: Account,
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    tasks: Tasks,
     counted: Mutex<Counted>,
+    /// How many requests have ended and are not in the ledger yet.
+    settling: watch::Sender<usize>,
 }
 
 #[derive(Debug, Default)]
 struct Counted {
-    /// The turn that runs, or ran last.
+    /// The turn that runs, or ran last, and the key that asked for it.
     turn: Option<TurnId>,
-    /// What that turn and the one before used so far, by model; under no turn, what will be the first one's.
-    used: BTreeMap<(Option<TurnId>, String), Usage>,
-    /// The turns of which the ledger does not have all of this.
-    unentered: BTreeSet<TurnId>,
-}
-
-impl Counted {
-    fn of(&self, turn: TurnId) -> Vec<(String, Usage)> {
-        let own = self.used.iter().filter(|((of, _), _)| *of == Some(turn));
-        own.map(|((_, model), used)| (model.clone(), *used)).collect()
-    }
+    key: Option<KeyId>,
+    /// What the requests of that turn used so far.
+    used: HashMap<EntryId, (Usage, MicroUsd)>,
+    /// What budgets have to say that nobody was told yet.
+    warnings: Vec<BudgetWarning>,
+    /// The budget for which a request of that turn was refused.
+    exhausted: Option<Budget>,
 }
 
 impl Meter {
-    pub(super) fn new(account: Account, store: Arc<dyn Store>, clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
+    pub(super) fn new(account: Account) -> Self {
         Self {
             inner: Arc::new(Inner {
                 account,
-                store,
-                clock,
-                tasks,
                 counted: Mutex::default(),
+                settling: watch::Sender::new(0),
             }),
         }
     }
@@ -82,119 +64,83 @@ impl Meter {
         self.inner.account.tenant
     }
 
-    /// The turn that runs, or ran last.
-    pub(super) fn turn(&self) -> Option<TurnId> {
-        self.lock().turn
+    /// Who spends now; nobody where the CLI is asked about itself.
+    pub(super) fn spender(&self) -> Option<Spender> {
+        let (session, user) = self.inner.account.session.clone()?;
+        let counted = self.lock();
+        Some(Spender {
+            user,
+            session,
+            turn: counted.turn,
+            key: counted.key,
+        })
     }
 
-    /// From now on, what is asked for is this turn's.
-    pub fn begin_turn(&self, turn: TurnId) {
+    /// From now on, what is asked for is this turn's, which the key asked for.
+    pub fn begin_turn(&self, turn: TurnId, key: Option<KeyId>) {
         let mut counted = self.lock();
-        let before = counted.turn.replace(turn);
-        let used = std::mem::take(&mut counted.used);
-        for ((of, model), usage) in used {
-            if of.is_none() {
-                // What was used before the first turn is the first one's.
-                counted.unentered.insert(turn);
-                counted.used.insert((Some(turn), model), usage);
-            } else if of == before {
-                // An answer may still be on its way.
-                counted.used.insert((of, model), usage);
-            }
-        }
-        let waits = counted.unentered.contains(&turn);
-        drop(counted);
-        if waits {
-            self.enter_soon(turn);
-        }
+        // What budgets had to say after the last turn's end is told in this one.
+        let warnings = std::mem::take(&mut counted.warnings);
+        *counted = Counted {
+            turn: Some(turn),
+            key,
+            warnings,
+            ..Counted::default()
+        };
     }
 
-    /// Counts what an answer used that was asked for in this turn, and has it entered.
-    pub(super) fn count(&self, turn: Option<TurnId>, model: &str, used: Usage) {
-        if used == Usage::default() || self.inner.account.session.is_none() {
-            return;
-        }
+    /// Counts what a request has used so far, in place of what was counted of it before.
+    pub(super) fn count(&self, turn: Option<TurnId>, request: EntryId, used: Usage, cost: MicroUsd) {
         let mut counted = self.lock();
-        let turn = turn.or(counted.turn);
-        let total = counted.used.entry((turn, model.to_owned())).or_default();
-        *total = total.plus(used);
-        let Some(turn) = turn else { return };
-        let is_first = counted.unentered.insert(turn);
-        drop(counted);
-        if is_first {
-            self.enter_soon(turn);
+        if counted.turn == turn {
+            counted.used.insert(request, (used, cost));
         }
     }
 
-    /// What a turn used so far, by model, for one who enters it at once.
+    /// What a turn used so far, and what that costs; nothing once another one has begun.
     #[must_use]
-    pub fn take(&self, turn: TurnId) -> Vec<(String, Usage)> {
+    pub fn used_in(&self, turn: TurnId) -> (Usage, MicroUsd) {
+        let counted = self.lock();
+        let of_turn = counted.used.values().filter(|_| counted.turn == Some(turn));
+        of_turn.fold((Usage::default(), MicroUsd::ZERO), |(usage, cost), request| {
+            (usage.plus(request.0), cost.plus(request.1))
+        })
+    }
+
+    /// Notes that a request of a turn was refused for this budget.
+    pub(super) fn exhaust(&self, turn: Option<TurnId>, budget: Budget) {
         let mut counted = self.lock();
-        counted.unentered.remove(&turn);
-        counted.of(turn)
-    }
-
-    /// Has what a turn used entered after all: who took it could not.
-    pub fn put_back(&self, turn: TurnId) {
-        if self.lock().unentered.insert(turn) {
-            self.enter_soon(turn);
+        if counted.turn == turn {
+            counted.exhausted = Some(budget);
         }
     }
 
-    /// Has what a turn used entered in a moment, unless the turn's end is quicker.
-    fn enter_soon(&self, turn: TurnId) {
-        let meter = self.clone();
-        self.inner.tasks.spawn(async move {
-            tokio::time::sleep(MOMENT).await;
-            let Some((session, owner)) = &meter.inner.account.session else {
-                return;
-            };
-            let used = {
-                let mut counted = meter.lock();
-                if !counted.unentered.remove(&turn) {
-                    return;
-                }
-                counted.of(turn)
-            };
-            let at = meter.inner.clock.now();
-            let records: Vec<_> = used
-                .into_iter()
-                .map(|(model, usage)| UsageRecord {
-                    turn,
-                    model,
-                    session: *session,
-                    user: owner.clone(),
-                    usage,
-                    cost: MicroUsd::ZERO,
-                    at,
-                })
-                .collect();
-            meter.enter(&records).await;
-        });
+    /// The budget for which a request of the turn was refused, if one was.
+    #[must_use]
+    pub fn exhausted_in(&self, turn: TurnId) -> Option<Budget> {
+        let counted = self.lock();
+        counted.exhausted.clone().filter(|_| counted.turn == Some(turn))
     }
 
-    async fn enter(&self, records: &[UsageRecord]) {
-        for wait in RETRIES {
-            match self.try_enter(records).await {
-                Ok(()) => return,
-                Err(error) => tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "usage was not entered in the ledger; it is tried again"
-                ),
-            }
-            tokio::time::sleep(wait).await;
-        }
-        if let Err(error) = self.try_enter(records).await {
-            tracing::error!(error = &error as &dyn std::error::Error, usage = ?records,
-                "usage was not entered in the ledger, and is lost");
-        }
+    pub(super) fn warn(&self, warnings: Vec<BudgetWarning>) {
+        self.lock().warnings.extend(warnings);
     }
 
-    async fn try_enter(&self, records: &[UsageRecord]) -> Result<(), StoreError> {
-        self.inner
-            .store
-            .record_usage(self.inner.account.tenant, records)
-            .await
+    /// What budgets have to say that nobody was told yet.
+    #[must_use]
+    pub fn take_warnings(&self) -> Vec<BudgetWarning> {
+        std::mem::take(&mut self.lock().warnings)
+    }
+
+    pub(super) fn settling(&self) -> &watch::Sender<usize> {
+        &self.inner.settling
+    }
+
+    /// Waits until what has ended is in the ledger, but not for long.
+    pub async fn settled(&self, patience: Duration) {
+        let mut settling = self.inner.settling.subscribe();
+        // Whoever waits goes on either way.
+        let _in_time = tokio::time::timeout(patience, settling.wait_for(|open| *open == 0)).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Counted> {

@@ -8,6 +8,7 @@
 //!
 //! It forwards what the CLI needs to run a model, and nothing else of the API: no files, no batches, no administration.
 
+pub mod billing;
 pub mod credential;
 mod door;
 mod forward;
@@ -25,6 +26,7 @@ use self::credential::Credentials;
 use self::limits::TenantLimits;
 use crate::domain::Clock;
 use crate::lifecycle::Tasks;
+use crate::limits::prices::PriceTable;
 use crate::store::Store;
 
 pub use door::{Door, DoorClosed};
@@ -38,6 +40,10 @@ pub struct GatewaySettings {
     pub upstream: Url,
     /// What tenants may ask for.
     pub limits: LimitSettings,
+    /// What models cost.
+    pub prices: PriceTable,
+    /// How long a request waits for others that hold what is left of its budget.
+    pub budget_wait: Duration,
     /// The longest request body, in bytes.
     pub request_max_bytes: usize,
     /// How long an agent may take to send a request.

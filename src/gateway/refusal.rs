@@ -26,6 +26,14 @@ pub(super) enum Refusal {
     Concurrency,
     #[error("this tenant has made as many requests as it may for now")]
     Rate(Duration),
+    #[error("the budget is spent: {0}")]
+    Budget(String),
+    #[error("what is left of the budget is held by requests that run: {0}")]
+    BudgetBusy(String),
+    #[error("the model `{0}` has no price, and is not asked without one")]
+    Price(String),
+    #[error("the ledger cannot be written")]
+    Ledger,
     #[error("no credential for the model is configured")]
     NoCredential,
     #[error("the credential for the model cannot be read")]
@@ -44,9 +52,10 @@ impl Refusal {
             Self::Path => "not_found_error",
             Self::TooLong(_) => "request_too_large",
             Self::Unsent | Self::Malformed => "invalid_request_error",
-            Self::Model(_) => "permission_error",
-            Self::Concurrency | Self::Rate(_) => "rate_limit_error",
-            Self::CredentialUnreadable | Self::Unreachable => "api_error",
+            Self::Model(_) | Self::Price(_) => "permission_error",
+            Self::Budget(_) => "billing_error",
+            Self::Concurrency | Self::Rate(_) | Self::BudgetBusy(_) => "rate_limit_error",
+            Self::CredentialUnreadable | Self::Unreachable | Self::Ledger => "api_error",
             Self::Silent => "timeout_error",
         }
     }
@@ -57,9 +66,10 @@ impl Refusal {
             Self::Path => StatusCode::NOT_FOUND,
             Self::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unsent | Self::Malformed => StatusCode::BAD_REQUEST,
-            Self::Model(_) => StatusCode::FORBIDDEN,
-            Self::Concurrency | Self::Rate(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::CredentialUnreadable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Model(_) | Self::Price(_) => StatusCode::FORBIDDEN,
+            Self::Budget(_) => StatusCode::PAYMENT_REQUIRED,
+            Self::Concurrency | Self::Rate(_) | Self::BudgetBusy(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::CredentialUnreadable | Self::Ledger => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable => StatusCode::BAD_GATEWAY,
             Self::Silent => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -70,6 +80,8 @@ impl Refusal {
         match self {
             Self::Rate(wait) => Some(*wait),
             Self::Concurrency
+            | Self::BudgetBusy(_)
+            | Self::Ledger
             | Self::Unreachable
             | Self::Silent
             | Self::CredentialUnreadable

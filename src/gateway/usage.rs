@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::domain::Usage;
+use crate::limits::prices::Used;
 
 /// A line of a stream longer than this holds no figures; they come in short ones.
 const LINE_MAX_BYTES: usize = 256 * 1024;
@@ -12,7 +12,7 @@ const LINE_MAX_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct UsageReader {
     kind: Kind,
-    used: Usage,
+    used: Used,
 }
 
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl UsageReader {
     fn new(kind: Kind) -> Self {
         Self {
             kind,
-            used: Usage::default(),
+            used: Used::default(),
         }
     }
 
@@ -95,8 +95,13 @@ impl UsageReader {
         }
     }
 
+    /// What the response used, as far as it said so far.
+    pub(super) fn used(&self) -> Used {
+        self.used
+    }
+
     /// What the response used, as far as it said.
-    pub(super) fn finish(&mut self) -> Usage {
+    pub(super) fn finish(&mut self) -> Used {
         if let Kind::Whole { body, .. } = &self.kind
             && let Ok(figures) = serde_json::from_slice(body)
         {
@@ -115,7 +120,7 @@ fn extend(line: &mut Vec<u8>, skipping: &mut bool, piece: &[u8]) {
     }
 }
 
-fn note_line(used: &mut Usage, line: &[u8]) {
+fn note_line(used: &mut Used, line: &[u8]) {
     let Some(data) = line.strip_prefix(b"data:") else {
         return;
     };
@@ -129,7 +134,7 @@ fn note_line(used: &mut Usage, line: &[u8]) {
 }
 
 /// Figures are of the whole message so far, so a later one stands for those before it.
-fn note(used: &mut Usage, figures: Figures) {
+fn note(used: &mut Used, figures: Figures) {
     let told = figures
         .message
         .and_then(|message| message.usage)
@@ -140,6 +145,14 @@ fn note(used: &mut Usage, figures: Figures) {
             *into = now;
         }
     };
+    if let Some(hour) = told
+        .get("cache_creation")
+        .and_then(|kinds| kinds.get("ephemeral_1h_input_tokens"))
+        .and_then(Value::as_u64)
+    {
+        used.for_an_hour = hour;
+    }
+    let used = &mut used.usage;
     figure("input_tokens", &mut used.input_tokens);
     figure("output_tokens", &mut used.output_tokens);
     figure("cache_read_input_tokens", &mut used.cache_read_input_tokens);
@@ -160,7 +173,7 @@ mod tests {
         event: message_delta\r\ndata: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":42}}\r\n\r\n";
 
     fn used(reader: &mut UsageReader) -> (u64, u64, u64) {
-        let used = reader.finish();
+        let used = reader.finish().usage;
         (
             used.input_tokens,
             used.cache_read_input_tokens,

@@ -1,3 +1,4 @@
 //! What tenants may ask for, and how much of it.
 
+pub mod prices;
 pub mod tenants;

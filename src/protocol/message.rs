@@ -174,8 +174,6 @@ pub struct TurnResult {
     pub total_cost: MicroUsd,
     /// What this turn cost, where the CLI tells it.
     pub turn_cost: Option<MicroUsd>,
-    /// What each model cost in the turn, where the CLI told.
-    pub model_costs: Vec<(String, MicroUsd)>,
     /// The answer in the form that the session's schema asks for.
     pub structured_output: Option<Value>,
     /// The prompts that it answers, where the CLI tells them.
@@ -362,21 +360,14 @@ struct RawResult {
 
 impl From<RawResult> for TurnResult {
     fn from(raw: RawResult) -> Self {
-        let costs = |models: Map<String, Value>| -> Vec<(String, MicroUsd)> {
-            let cost = |(name, model): (String, Value)| {
-                // The size of the context is no part of the model's name for its API.
-                let name = name.split('[').next().unwrap_or_default().to_owned();
-                Some((name, MicroUsd::from_usd(model.get("costUSD")?.as_f64()?)))
-            };
-            models.into_iter().filter_map(cost).collect()
+        let sum = |models: Map<String, Value>| {
+            let cost = |model: &Value| Some(MicroUsd::from_usd(model.get("costUSD")?.as_f64()?));
+            models
+                .values()
+                .filter_map(cost)
+                .fold(MicroUsd::ZERO, MicroUsd::plus)
         };
-        let costs = raw.model_usage_since_last_result.map(costs);
-        let sum = |costs: &Vec<(String, MicroUsd)>| {
-            let add = |sum: MicroUsd, (_, cost): &(String, MicroUsd)| sum.plus(*cost);
-            costs.iter().fold(MicroUsd::ZERO, add)
-        };
-        let turn_cost = costs.as_ref().map(sum);
-        let model_costs = costs.unwrap_or_default();
+        let turn_cost = raw.model_usage_since_last_result.map(sum);
         let as_text = |value: &Value| {
             value
                 .as_str()
@@ -394,7 +385,6 @@ impl From<RawResult> for TurnResult {
             usage: serde_json::from_value(raw.usage).unwrap_or_default(),
             total_cost: MicroUsd::from_usd(raw.total_cost_usd),
             turn_cost,
-            model_costs,
             structured_output: raw.structured_output,
             prompts,
             session_id: raw.session_id,

@@ -33,6 +33,27 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A budget that covers the session is spent.
+    #[error("the budget is spent: {budget}")]
+    BudgetExceeded {
+        /// Which one.
+        budget: String,
+    },
+    /// There is no such budget of the tenant.
+    #[error("there is no such budget")]
+    BudgetNotFound,
+    /// The tenant has as many budgets as it may.
+    #[error("a tenant has at most {most} budgets")]
+    TooManyBudgets {
+        /// The most.
+        most: u32,
+    },
+    /// There are more sums than are told at once.
+    #[error("there are more than {most} sums; ask for a shorter time, or group by less")]
+    TooManySums {
+        /// The most that are told.
+        most: usize,
+    },
     /// The tenant has no credential of its own.
     #[error("the tenant has no credential of its own")]
     CredentialNotFound,

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use super::sessions::border;
 use crate::agent::Agents;
 use crate::domain::{Clock, TenantId, TenantName};
+use crate::gateway::billing::settle_abandoned;
 use crate::lifecycle::Shutdown;
 use crate::store::{Result, Store};
 
@@ -28,6 +29,8 @@ pub struct KeepRules {
     pub tenant_retention: BTreeMap<String, Duration>,
     /// How often it is looked.
     pub sweep_interval: Duration,
+    /// After how long a request for the model counts as abandoned whose server does not tell of it.
+    pub abandoned_after: Duration,
     /// How many sessions, or rows, are removed in one step.
     pub sweep_batch: u32,
 }
@@ -43,6 +46,8 @@ pub struct Swept {
     pub deltas: u64,
     /// Rows of events.
     pub events: u64,
+    /// Requests for the model that were abandoned, and were settled.
+    pub abandoned: u64,
 }
 
 /// Removes what is no longer to be kept.
@@ -88,6 +93,7 @@ impl Housekeeping {
                     left_behind = swept.left_behind,
                     deltas = swept.deltas,
                     events = swept.events,
+                    abandoned_requests = swept.abandoned,
                     "removed what is no longer to be kept"
                 ),
                 // The next look finds the same again.
@@ -108,6 +114,9 @@ impl Housekeeping {
             && let Some(unused_since) = border(now, ttl.checked_add(delay))
         {
             swept.sessions = self.repeat(Step::Remove { unused_since }).await?;
+        }
+        if let Some(before) = border(now, Some(rules.abandoned_after)) {
+            swept.abandoned = settle_abandoned(&*self.store, before).await?;
         }
         swept.left_behind = self.repeat(Step::Purge).await?;
         if let Some(before) = border(now, Some(rules.delta_retention)) {

@@ -14,6 +14,7 @@ mod metrics;
 mod models;
 mod permissions;
 mod sessions;
+mod spending;
 mod steering;
 mod tenants;
 mod turn_stream;
@@ -37,6 +38,7 @@ pub use metrics::{METRICS_TYPE, MetricsService};
 pub use models::{ModelInfo, ModelService};
 pub use permissions::{PermissionAnswer, PermissionService};
 pub use sessions::{NewSession, SessionDetails, SessionQuery, SessionService, SessionState};
+pub use spending::{BudgetOrder, SpendingService, UsageFilter};
 pub use steering::{Rewound, SteeringService};
 pub use tenants::{AuditBroken, AuditRecord, NewKey, TenantService, verify_audit};
 pub use turn_stream::{StreamItem, TurnStream};
@@ -57,6 +59,8 @@ pub struct Services {
     pub permissions: Arc<PermissionService>,
     /// Tenants, their keys, and the audit.
     pub tenants: Arc<TenantService>,
+    /// Budgets, and what was spent.
+    pub spending: Arc<SpendingService>,
     /// Tenants' own credentials for the model's API.
     pub credentials: Arc<CredentialService>,
     /// Models.

@@ -16,7 +16,7 @@ use crate::domain::{Clock, Event, EventBody, EventId, EventKind, EventQuery, Ten
 use crate::store::Store;
 
 /// The events that a client of a turn sees.
-const SHOWN: [EventKind; 17] = [
+const SHOWN: [EventKind; 18] = [
     EventKind::TurnQueued,
     EventKind::Session,
     EventKind::TurnStarted,
@@ -30,6 +30,7 @@ const SHOWN: [EventKind; 17] = [
     EventKind::TaskStarted,
     EventKind::TaskEnded,
     EventKind::ConversationReset,
+    EventKind::BudgetWarning,
     EventKind::Usage,
     EventKind::Gap,
     EventKind::Done,

@@ -13,8 +13,14 @@ use super::sessions::SessionService;
 use super::turn_stream::TurnStream;
 use crate::agent::feed::Feed;
 use crate::agent::{Agents, NewTurn, OnBusy, OnLost, StartedTurn};
-use crate::domain::{Clock, Page, Principal, Session, SessionId, Turn, TurnId, TurnReceipt, TurnStatus};
+use crate::domain::{
+    BudgetStanding, BudgetVerdict, Clock, Page, Principal, Session, SessionId, Spender, Turn, TurnId,
+    TurnReceipt, TurnStatus,
+};
 use crate::store::Store;
+
+/// More budgets than can cover a session: four scopes, three periods.
+const BUDGETS_MAX: u32 = 12;
 
 /// A prompt for a session.
 #[derive(Debug, Clone)]
@@ -205,6 +211,7 @@ impl TurnService {
         session: Session,
         order: TurnOrder,
     ) -> Result<StartedTurn, Error> {
+        self.check_budgets(caller, &session).await?;
         let folders = self.sessions.folders(caller, &session).await?;
         let (content, attachments) = attachments::content(
             &order.message,
@@ -223,8 +230,31 @@ impl TurnService {
             on_busy: order.on_busy,
             on_lost: order.on_lost,
             request_key: order.once.map(|once| once.key),
+            key: caller.key,
         };
         Ok(self.agents.start_turn(new).await?)
+    }
+
+    /// Refuses a turn that could ask the model nothing.
+    async fn check_budgets(&self, caller: &Principal, session: &Session) -> Result<(), Error> {
+        let spender = Spender {
+            user: session.user.clone(),
+            session: session.id,
+            turn: None,
+            key: caller.key,
+        };
+        let now = self.clock.now();
+        let budgets = self
+            .store
+            .list_budgets(caller.tenant, Some(&spender), now, None, BUDGETS_MAX)
+            .await?;
+        let spent = |standing: &&BudgetStanding| standing.verdict() == BudgetVerdict::Exhausted;
+        match budgets.iter().find(spent) {
+            Some(standing) => Err(Error::BudgetExceeded {
+                budget: standing.budget.describe(),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// The turn that an earlier request with the same key began.

@@ -35,6 +35,8 @@ pub struct LimitsSection {
     /// The longest time limit that a turn may ask for.
     #[serde(with = "duration")]
     pub turn_timeout_max: Duration,
+    /// The most sums that a question for usage is answered with.
+    pub usage_rows_max: usize,
     /// How many entries a page of a list has when the request does not say.
     pub page_default: u32,
     /// The most entries of a page of a list.
@@ -56,6 +58,7 @@ impl Default for LimitsSection {
             workspace_copy_max_bytes: 1024 * 1024 * 1024,
             workspace_copy_max_entries: 100_000,
             turn_timeout_max: Duration::from_hours(1),
+            usage_rows_max: 10_000,
             page_default: 50,
             page_max: 200,
         }
@@ -73,6 +76,7 @@ impl LimitsSection {
             (self.tool_list_max, "tool_list_max"),
             (self.option_max_bytes, "option_max_bytes"),
             (self.page_max as usize, "page_max"),
+            (self.usage_rows_max, "usage_rows_max"),
         ] {
             require(value > 0, problems, &format!("limits.{name}: must be at least 1"));
         }

@@ -6,8 +6,12 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::prices::{self, PriceSettings, UnknownPrice};
 use super::redacted::redact;
 use super::{duration, require};
+
+/// The shortest time after which a request counts as abandoned: it may be told of late twice.
+const ABANDONED_AFTER_MIN: Duration = Duration::from_secs(45);
 
 /// The model's API.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -47,6 +51,16 @@ pub struct ModelSection {
     pub silence_timeout: Duration,
     /// The most connections of one agent to the gateway.
     pub connections_max: usize,
+    /// What models cost, for budgets and the ledger. The most exact name counts, and of that the latest day.
+    pub prices: Vec<PriceSettings>,
+    /// What is done with a model that has no price: refuse, dearest, free.
+    pub unknown_price: UnknownPrice,
+    /// How long a request waits for others that hold what is left of its budget.
+    #[serde(with = "duration")]
+    pub budget_wait: Duration,
+    /// After how long a request counts as abandoned whose server does not tell of it.
+    #[serde(with = "duration")]
+    pub abandoned_after: Duration,
 }
 
 impl Default for ModelSection {
@@ -66,6 +80,10 @@ impl Default for ModelSection {
             connect_timeout: Duration::from_secs(10),
             silence_timeout: Duration::from_mins(5),
             connections_max: 64,
+            prices: prices::known(),
+            unknown_price: UnknownPrice::Dearest,
+            budget_wait: Duration::from_secs(30),
+            abandoned_after: Duration::from_mins(1),
         }
     }
 }
@@ -109,6 +127,12 @@ impl ModelSection {
             self.request_max_bytes >= 1024 * 1024,
             problems,
             "model.request_max_bytes: must be at least 1048576",
+        );
+        prices::check(&self.prices, problems);
+        require(
+            self.abandoned_after >= ABANDONED_AFTER_MIN,
+            problems,
+            "model.abandoned_after: must be at least 45s, since servers tell of requests every 15s",
         );
         require(
             self.connections_max > 0,

@@ -23,6 +23,7 @@ use crate::agent::launch::LaunchSettings;
 use crate::api::page::CursorKey;
 use crate::api::{self, ApiState, Authenticator};
 use crate::domain::{Clock, SystemClock};
+use crate::gateway::billing::settle_abandoned;
 use crate::lifecycle::{Shutdown, Tasks};
 use crate::limits::tenants::Tenants;
 use crate::security::sealing::SealingKeys;
@@ -186,6 +187,10 @@ impl Application {
             tasks.clone(),
             shutdown.clone(),
         );
+        if store.backend() != "postgresql" {
+            // Nobody else has this store, so what is not settled was left by a server that is gone.
+            settle_abandoned(&*store, clock.now()).await?;
+        }
         let settled = agents.settle_unfinished().await?;
         if settled > 0 {
             tracing::warn!(

@@ -14,15 +14,16 @@ use crate::agent::fence::Fence;
 use crate::agent::launch::LaunchSettings;
 use crate::agent::{AgentSettings, DiskLimits, FeedLimits, QuestionSettings};
 use crate::api::{ApiLimits, ServerOptions};
-use crate::domain::{Clock, CredentialKind};
+use crate::domain::{Clock, CredentialKind, MicroUsd};
 use crate::gateway::credential::{Credential, Credentials};
 use crate::gateway::{Gateway, GatewaySettings, LimitSettings};
 use crate::guardian;
 use crate::lifecycle::Tasks;
+use crate::limits::prices::{Price, PriceTable, Rates, UnknownModel};
 use crate::security::environment;
 use crate::security::sealing::SealingKeys;
 use crate::service::{CopyLimits, KeepRules, ModelAccess};
-use crate::settings::{self, ModelSection, OnTimeout, PluginSettings, Settings};
+use crate::settings::{self, ModelSection, OnTimeout, PluginSettings, Settings, UnknownPrice};
 use crate::store::Store;
 
 /// Where the model's API is, unless it is set.
@@ -96,6 +97,8 @@ pub(super) fn gateway(
             concurrency: NonZeroU32::new(model.concurrency_max),
             per_minute: NonZeroU32::new(model.requests_per_minute_max),
         },
+        prices: price_table(model),
+        budget_wait: model.budget_wait,
         request_max_bytes: model.request_max_bytes,
         request_timeout: model.request_timeout,
         connect_timeout: model.connect_timeout,
@@ -114,9 +117,31 @@ pub(super) fn gateway(
     Ok(Some(gateway))
 }
 
+fn price_table(model: &ModelSection) -> PriceTable {
+    let rate = |usd: f64| MicroUsd::from_usd(usd).get();
+    let prices = model.prices.iter().map(|price| Price {
+        model: price.model.clone(),
+        from: price.from,
+        rates: Rates {
+            input: rate(price.input_usd),
+            output: rate(price.output_usd),
+            cache_read: rate(price.cache_read_usd),
+            cache_write: rate(price.cache_write_usd.unwrap_or(price.input_usd * 1.25)),
+            cache_write_hour: rate(price.cache_write_hour_usd.unwrap_or(price.input_usd * 2.0)),
+        },
+    });
+    let unknown = match model.unknown_price {
+        UnknownPrice::Refuse => UnknownModel::Refuse,
+        UnknownPrice::Dearest => UnknownModel::Dearest,
+        UnknownPrice::Free => UnknownModel::Free,
+    };
+    PriceTable::new(prices.collect(), unknown)
+}
+
 pub(super) fn keep_rules(settings: &Settings) -> KeepRules {
     let (session, events) = (&settings.session, &settings.events);
     KeepRules {
+        abandoned_after: settings.model.abandoned_after,
         ttl: session.ttl,
         removal_delay: session.removal_delay,
         delta_retention: events.delta_retention,

@@ -13,7 +13,8 @@ use crate::security::sealing::SealingKeys;
 use crate::security::workspace::Workspaces;
 use crate::service::{
     AuthenticationService, CredentialService, ForkService, HealthService, MetricsService, ModelService,
-    PermissionService, Services, SessionService, SteeringService, TenantService, TurnService,
+    PermissionService, Services, SessionService, SpendingService, SteeringService, TenantService,
+    TurnService,
 };
 use crate::settings::Settings;
 use crate::store::Store;
@@ -70,6 +71,13 @@ impl Parts<'_> {
             self.authentication,
             clock(),
         ));
+        let spending = SpendingService::new(
+            store(),
+            Arc::clone(&tenants),
+            clock(),
+            settings.model.gateway,
+            settings.limits.usage_rows_max,
+        );
         let credentials =
             CredentialService::new(store(), self.sealing, self.gateway, Arc::clone(&tenants), clock());
         let permissions = PermissionService::new(store(), agents(), Arc::clone(&sessions), clock());
@@ -80,6 +88,7 @@ impl Parts<'_> {
             steering: Arc::new(SteeringService::new(store(), agents(), Arc::clone(&sessions))),
             permissions: Arc::new(permissions),
             tenants,
+            spending: Arc::new(spending),
             credentials: Arc::new(credentials),
             models: Arc::new(ModelService::new(agents())),
             metrics: Arc::new(MetricsService::new(agents())),

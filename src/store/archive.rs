@@ -8,18 +8,19 @@
 
 use std::io::{BufRead, Write};
 
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{Store, StoreError};
 use crate::domain::{
-    ApiKey, AuditEntry, BadEntry, Epoch, Event, EventId, EventQuery, KeyId, Permission, PermissionId,
-    Session, SessionFilter, SessionId, StoredCredential, Tenant, TenantId, TranscriptPath, Turn, TurnId,
-    UsageRecord,
+    ApiKey, AuditEntry, BadEntry, Budget, BudgetStanding, Epoch, Event, EventId, EventQuery, KeyId,
+    LedgerEntry, Permission, PermissionId, Session, SessionFilter, SessionId, StoredCredential, Tenant,
+    TenantId, TranscriptPath, Turn, TurnId,
 };
 
 const FORMAT: &str = "paddock-archive";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// How many rows are read from a store at once.
 const READ_BATCH: u32 = 500;
 /// How many records are stored in one step.
@@ -62,7 +63,14 @@ pub enum Record {
         /// Whose.
         tenant: TenantId,
         /// The entry.
-        usage: UsageRecord,
+        usage: LedgerEntry,
+    },
+    /// A budget.
+    Budget {
+        /// Whose.
+        tenant: TenantId,
+        /// The budget.
+        budget: Budget,
     },
     /// A session.
     Session {
@@ -270,6 +278,7 @@ async fn write_records(
                 })?;
             }
             write_usage(store, id, lines).await?;
+            write_budgets(store, id, lines).await?;
             damaged.extend(write_sessions(store, id, lines).await?);
             write_permissions(store, id, lines).await?;
         }
@@ -313,15 +322,36 @@ async fn write_usage(
     tenant: TenantId,
     lines: &mut Lines<impl Write>,
 ) -> Result<(), ArchiveError> {
-    let mut after: Option<UsageRecord> = None;
+    let mut after = None;
     loop {
-        let records = store.list_usage(tenant, after.as_ref(), READ_BATCH).await?;
+        let records = store.list_usage(tenant, after, READ_BATCH).await?;
         let Some(last) = records.last() else {
             return Ok(());
         };
-        after = Some(last.clone());
+        after = Some(last.id);
         for usage in records {
             lines.record(&Record::Usage { tenant, usage })?;
+        }
+    }
+}
+
+async fn write_budgets(
+    store: &dyn Store,
+    tenant: TenantId,
+    lines: &mut Lines<impl Write>,
+) -> Result<(), ArchiveError> {
+    let mut after = None;
+    loop {
+        // Where they stand in their periods follows from the ledger.
+        let standings = store
+            .list_budgets(tenant, None, DateTime::UNIX_EPOCH, after, READ_BATCH)
+            .await?;
+        let Some(last) = standings.last() else {
+            return Ok(());
+        };
+        after = Some(last.budget.id);
+        for BudgetStanding { budget, .. } in standings {
+            lines.record(&Record::Budget { tenant, budget })?;
         }
     }
 }

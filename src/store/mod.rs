@@ -22,9 +22,9 @@ pub mod sqlite;
 mod terms;
 
 pub use contract::{
-    AuditStore, Begun, CredentialStore, EventLog, IdempotencyStore, KeyStore, LeaseStore, PermissionFilter,
-    PermissionStore, PlatformStore, RestoreStore, SessionStore, Store, TenantStore, TranscriptAppended,
-    TranscriptStore, TurnEnd, TurnStore, UsageLedger,
+    AuditStore, Begun, BudgetStore, CredentialStore, EventLog, IdempotencyStore, KeyStore, LeaseStore,
+    PermissionFilter, PermissionStore, PlatformStore, RestoreStore, SessionStore, Store, TenantStore,
+    TranscriptAppended, TranscriptStore, TurnEnd, TurnStore, UsageLedger,
 };
 pub use error::StoreError;
 

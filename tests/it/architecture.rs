@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("security", &["domain"]),
     ("store", &["domain", "lifecycle"]),
     ("limits", &["domain", "store"]),
-    ("gateway", &["domain", "lifecycle", "security", "store"]),
+    ("gateway", &["domain", "lifecycle", "limits", "security", "store"]),
     (
         "agent",
         &[

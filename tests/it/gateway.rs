@@ -11,6 +11,7 @@ use paddock::gateway::credential::{Credential, Credentials};
 use paddock::gateway::meter::Account;
 use paddock::gateway::{Door, Gateway, GatewaySettings, LimitSettings};
 use paddock::lifecycle::Tasks;
+use paddock::limits::prices::{PriceTable, UnknownModel};
 use paddock::security::sealing::SealingKeys;
 use paddock::store::memory::MemoryStore;
 use paddock::store::{Store, UsageLedger as _};
@@ -39,6 +40,8 @@ impl Stage {
         let mut settings = GatewaySettings {
             upstream: upstream.parse().unwrap(),
             limits: LimitSettings::default(),
+            prices: PriceTable::new(Vec::new(), UnknownModel::Free),
+            budget_wait: Duration::from_secs(20),
             request_max_bytes: 1024 * 1024,
             request_timeout: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(20),
@@ -89,7 +92,7 @@ impl Stage {
             by: vec![UsageGroup::Model],
             ..UsageQuery::default()
         };
-        let sums = self.store.sum_usage(self.tenant, &query).await.unwrap();
+        let sums = self.store.sum_usage(Some(self.tenant), &query).await.unwrap();
         sums.into_iter()
             .map(|sum| (sum.model.unwrap(), sum.usage))
             .collect()
@@ -272,15 +275,20 @@ async fn a_stream_is_handed_on_delta_by_delta() {
 async fn what_is_used_is_counted_however_the_answer_ends() {
     let model = model();
     let stage = Stage::on(&model.base_url(), |_, _| ()).await;
-    let turn = || stage.door.meter().begin_turn(TurnId::generate(&SystemClock));
-    // Before the first turn, what is used waits for it.
+    let turn = || {
+        stage
+            .door
+            .meter()
+            .begin_turn(TurnId::generate(&SystemClock), None);
+    };
+    // Before the first turn, what is used belongs to none.
     stage
         .message("% usage input=3 output=2\n% say hi", false)
         .await
         .text()
         .await
         .unwrap();
-    assert_eq!(stage.used().await, []);
+    stage.until_used(3, 2).await;
     turn();
     // Whole, and streamed.
     stage
@@ -635,7 +643,7 @@ async fn the_ledger_has_what_the_cli_used_of_the_model_by_turn_and_model() {
             )
         })
         .collect();
-    assert_eq!(sums, [(100, 10), (2000, 200)], "{ledger:?}");
+    assert_eq!(sums, [(100, 10), (1000, 100), (1000, 100)], "{ledger:?}");
     assert!(
         ledger
             .iter()

@@ -16,6 +16,7 @@ mod agents;
 mod architecture;
 mod attachments;
 mod auth;
+mod budgets;
 mod crash;
 mod expiry;
 mod faults;

@@ -1,6 +1,5 @@
 //! The end of a turn: what it came to, stored in one step with its last events and what it used.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,9 +9,10 @@ use super::super::translate::Verdict;
 use super::TurnRun;
 use super::waiting::broken;
 use crate::domain::{
-    ClaudeSessionId, EventBody, MicroUsd, Turn, TurnError, TurnErrorCode, TurnOutcome, TurnStatus, Usage,
-    UsageRecord,
+    ClaudeSessionId, EntryId, EventBody, LedgerEntry, MicroUsd, Payer, Reported, Spender, Turn, TurnError,
+    TurnErrorCode, TurnOutcome, TurnStatus, Usage,
 };
+use crate::gateway::Meter;
 use crate::protocol::message::TurnResult;
 use crate::store::{StoreError, TurnEnd};
 
@@ -22,6 +22,9 @@ const FINISH_RETRIES: [Duration; 3] = [
     Duration::from_millis(500),
     Duration::from_secs(2),
 ];
+
+/// How long a turn's end waits for its last request to be in the ledger, so that what budgets have to say of it is told in it.
+const SETTLE_PATIENCE: Duration = Duration::from_millis(250);
 
 /// How the agent's part of a turn ended.
 pub(super) enum Ending {
@@ -57,6 +60,10 @@ impl TurnRun {
             self.unwritten = true;
         }
 
+        if let Some(meter) = &self.meter {
+            meter.settled(SETTLE_PATIENCE).await;
+        }
+        self.tell_warnings().await;
         let mut verdict = match ending {
             Ending::Result(result, stopped) => {
                 self.claude_session_id = result
@@ -72,6 +79,9 @@ impl TurnRun {
             }
             Ending::Broken(error) => Verdict::broken(error),
         };
+        if self.meter.is_some() {
+            verdict.error = self.blame_budget(verdict.error);
+        }
         if self.unwritten {
             verdict.error = Some(broken(TurnErrorCode::StoreUnavailable));
         }
@@ -93,11 +103,12 @@ impl TurnRun {
         let Verdict {
             usage,
             cost,
-            model_costs,
             stop_reason,
             structured_output,
             error,
         } = verdict;
+        let (used, reported) = self.accounts(Reported { usage, cost });
+        let Reported { usage, cost } = used;
         let status = error
             .as_ref()
             .map_or(TurnStatus::Completed, |error| error.code.status());
@@ -123,6 +134,7 @@ impl TurnRun {
             structured_output,
             usage,
             cost,
+            reported,
             stop_reason,
             error,
             ended_at,
@@ -134,15 +146,12 @@ impl TurnRun {
             outcome,
             claude_session_id: self.claude_session_id,
             conversation_started: self.begun,
-            usage: self.ledger_entries(usage, cost, model_costs, ended_at),
+            usage: self.ledger_entries(used, ended_at),
         };
         if let Err(error) = self.try_store_end(&end, bodies).await {
             tracing::error!(turn.id = %turn.id, error = &error as &dyn std::error::Error,
                 "a turn's end was not stored; it will be settled as unknown");
             self.runtime.log.let_go().await;
-            if let Some(meter) = &self.meter {
-                meter.put_back(turn.id);
-            }
             let error = broken(TurnErrorCode::StoreUnavailable);
             end.outcome.status = error.code.status();
             end.outcome.error = Some(error);
@@ -154,49 +163,70 @@ impl TurnRun {
         turn
     }
 
-    /// What is entered in the ledger: nothing for a turn that used nothing. Where a gateway counts tokens, it knows them; what
-    /// they cost the CLI says.
-    fn ledger_entries(
-        &self,
-        usage: Usage,
-        cost: MicroUsd,
-        model_costs: Vec<(String, MicroUsd)>,
-        at: DateTime<Utc>,
-    ) -> Vec<UsageRecord> {
-        let turn = self.plan.turn.id;
-        let last_model = || self.model.clone().unwrap_or_default();
-        let mut entries: BTreeMap<String, (Usage, MicroUsd)> = BTreeMap::new();
-        match &self.meter {
-            None => {
-                entries.insert(last_model(), (usage, cost));
-            }
-            Some(meter) => {
-                for (model, used) in meter.take(turn) {
-                    entries.entry(model).or_default().0 = used;
-                }
-                let mut costs = model_costs;
-                if costs.is_empty() {
-                    costs.push((last_model(), cost));
-                }
-                for (model, cost) in costs {
-                    entries.entry(model).or_default().1 = cost;
-                }
-            }
+    /// What the turn used, as the gateway counted it; and what the CLI says. Without a gateway, there is only the CLI.
+    fn accounts(&self, reported: Reported) -> (Reported, Option<Reported>) {
+        let Some(meter) = &self.meter else {
+            return (reported, None);
+        };
+        let (usage, cost) = meter.used_in(self.plan.turn.id);
+        let told = reported.usage != Usage::default() || reported.cost != MicroUsd::ZERO;
+        if told {
+            self.shared.metrics.accounts_compared(cost, reported.cost);
+        }
+        if told && cost.differs_from(reported.cost) {
+            tracing::warn!(turn.id = %self.plan.turn.id, metered = cost.get(), reported = reported.cost.get(),
+                "the CLI says that the turn cost something else than was counted, in micro-USD; see model.prices");
+        }
+        (Reported { usage, cost }, told.then_some(reported))
+    }
+
+    /// What is entered in the ledger with the turn's end: where there is a gateway, nothing, since it enters each request.
+    fn ledger_entries(&self, used: Reported, at: DateTime<Utc>) -> Vec<LedgerEntry> {
+        if self.meter.is_some() {
+            return Vec::new();
         }
         let session = &self.plan.session;
-        entries
-            .into_iter()
-            .filter(|(_, (usage, cost))| *usage != Usage::default() || *cost != MicroUsd::ZERO)
-            .map(|(model, (usage, cost))| UsageRecord {
-                turn,
-                model,
-                session: session.id,
+        let entry = LedgerEntry {
+            id: EntryId::generate(&*self.shared.clock),
+            spender: Spender {
                 user: session.user.clone(),
-                usage,
-                cost,
-                at,
-            })
-            .collect()
+                session: session.id,
+                turn: Some(self.plan.turn.id),
+                key: self.plan.key,
+            },
+            model: self.model.clone().unwrap_or_default(),
+            usage: used.usage,
+            cost: used.cost,
+            payer: Payer::Platform,
+            at,
+        };
+        [entry].into_iter().filter(|entry| !entry.is_empty()).collect()
+    }
+
+    /// Tells what budgets have to say of what was spent.
+    pub(super) async fn tell_warnings(&mut self) {
+        let warnings = self.meter.as_ref().map(Meter::take_warnings).unwrap_or_default();
+        if !warnings.is_empty() {
+            self.write(
+                warnings
+                    .iter()
+                    .map(|warning| EventBody::BudgetWarning(warning.into()))
+                    .collect(),
+            )
+            .await;
+        }
+    }
+
+    /// A turn that failed since a budget is spent failed for that.
+    fn blame_budget(&self, error: Option<TurnError>) -> Option<TurnError> {
+        let exhausted = self.meter.as_ref()?.exhausted_in(self.plan.turn.id);
+        match (error, exhausted) {
+            (Some(_), Some(budget)) => Some(TurnError {
+                code: TurnErrorCode::BudgetExceeded,
+                message: format!("the budget is spent: {}", budget.describe()),
+            }),
+            (error, _) => error,
+        }
     }
 
     async fn try_store_end(&self, end: &TurnEnd, bodies: Vec<EventBody>) -> Result<(), LogError> {

@@ -1,6 +1,7 @@
 //! The handlers of `/api/v1`, one file a resource.
 
 pub mod audit;
+pub mod budgets;
 pub mod chat;
 pub mod credentials;
 pub mod forks;
@@ -15,6 +16,7 @@ pub mod sessions;
 pub mod steering;
 pub mod tenants;
 pub mod turns;
+pub mod usage;
 
 use crate::domain::{SessionId, TenantName, TurnId};
 
@@ -36,6 +38,20 @@ fn tenant_name(text: &str) -> Result<TenantName, Problem> {
 fn turn_id(text: &str) -> Result<TurnId, Problem> {
     text.parse()
         .map_err(|_not_an_id| Problem::new(ProblemCode::TurnNotFound))
+}
+
+/// A query parameter, parsed, if it is there.
+fn checked_query<T: std::str::FromStr<Err: std::fmt::Display>>(
+    name: &str,
+    text: Option<&str>,
+) -> Result<Option<T>, Problem> {
+    let parse = |text: &str| {
+        text.parse().map_err(|error: T::Err| {
+            let error = FieldError::new(name, "invalid_name", error.to_string());
+            Problem::fields(ProblemCode::InvalidQuery, vec![error])
+        })
+    };
+    text.map(parse).transpose()
 }
 
 /// A value that was checked before, parsed.

@@ -39,6 +39,14 @@ pub(super) fn is_key_name(name: &str) -> Result<(), ValidationError> {
     }
 }
 
+pub(super) fn is_amount(usd: f64) -> Result<(), ValidationError> {
+    if (0.0..=1e9).contains(&usd) {
+        Ok(())
+    } else {
+        Err(rule("out_of_range", "must lie between 0 and 1000000000"))
+    }
+}
+
 pub(super) fn are_networks(networks: &[String]) -> Result<(), ValidationError> {
     if networks.len() > 50 {
         return Err(rule("too_many", "must have at most 50 entries"));

@@ -275,7 +275,7 @@ async fn take(step: &Step, world: &mut World, stores: [&dyn Store; 2]) -> Vec<St
             };
             let mut end = end_of(turn);
             end.outcome.ended_at = world.now;
-            end.usage = vec![record_cases::usage_of(turn, "opus", 1)];
+            end.usage = vec![money_cases::usage_of(turn, "opus", 1)];
             let epoch = world.epochs[at].unwrap_or(Epoch::ZERO);
             let events = [event(epoch, world.next_id[at], said("end"))];
             world.next_id[at] += 1;

@@ -31,7 +31,7 @@ pub(in crate::store::conformance) async fn fill(fixture: &Fixture) {
             .collect();
         store.begin_turn(owner, epoch, &turn, &events).await.unwrap();
         let mut end = end_of(&turn);
-        end.usage = vec![record_cases::usage_of(&turn, "opus", 5)];
+        end.usage = vec![money_cases::usage_of(&turn, "opus", 5)];
         store.finish_turn(owner, epoch, &end, &[]).await.unwrap();
         store
             .begin_turn(owner, epoch, &turn_of(&session), &[])
@@ -112,7 +112,7 @@ async fn a_damaged_archive_is_refused_before_anything_is_stored() {
     let cut_off: String = text.chars().take(text.chars().count() - 200).collect();
     let cases: [(String, IsNamed); 8] = [
         (String::new(), |error| matches!(error, ArchiveError::NotAnArchive)),
-        (text.replacen("\"version\":1", "\"version\":2", 1), |error| {
+        (text.replacen("\"version\":2", "\"version\":3", 1), |error| {
             matches!(error, ArchiveError::NotAnArchive)
         }),
         (without_end, |error| {

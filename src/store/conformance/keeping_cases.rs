@@ -51,7 +51,7 @@ pub(in crate::store::conformance) async fn an_unused_session_is_removed_with_all
         .await
         .unwrap();
     let mut end = end_of(&turn);
-    end.usage = vec![record_cases::usage_of(&turn, "opus", 5)];
+    end.usage = vec![money_cases::usage_of(&turn, "opus", 5)];
     store.finish_turn(tenant, epoch, &end, &[]).await.unwrap();
     let last_used = fixture.find(id).await.last_active_at;
     let early = last_used - TimeDelta::microseconds(1);

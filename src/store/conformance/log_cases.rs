@@ -128,6 +128,14 @@ pub(in crate::store::conformance) async fn every_kind_of_event_reads_back(fixtur
         EventBody::ConversationReset {
             claude_session_id: session.claude_session_id,
         },
+        EventBody::BudgetWarning(crate::domain::BudgetNotice {
+            scope: "user".into(),
+            subject: Some("alice".into()),
+            period: crate::domain::BudgetPeriod::Month,
+            percent: 75,
+            spent: MicroUsd::new(7),
+            spent_tokens: 8,
+        }),
         EventBody::Done {
             text: "d".into(),
             usage: Usage::default(),

@@ -16,7 +16,7 @@ use crate::domain::{
     Activity, AuditAction, AuditNote, ClaudeSessionId, Clock as _, Epoch, Event, EventBody, EventId,
     EventKind, EventQuery, MicroUsd, PermissionDecision, PermissionId, PermissionKind, PermissionMode,
     Session, SessionChange, SessionFilter, SessionId, SessionOptions, SessionStatus, SystemClock, Tenant,
-    TenantId, ToolCall, Turn, TurnId, TurnOutcome, TurnStatus, Usage, UsageRecord, WaitsFor,
+    TenantId, ToolCall, Turn, TurnId, TurnOutcome, TurnStatus, Usage, WaitsFor,
 };
 
 /// A store and what has to live as long as it.
@@ -228,6 +228,7 @@ fn end_of(turn: &Turn) -> TurnEnd {
                 ..Usage::default()
             },
             cost: MicroUsd::new(17),
+            reported: None,
             stop_reason: Some("end_turn".into()),
             structured_output: Some(json!([7])),
             error: None,
@@ -244,6 +245,7 @@ mod archive_cases;
 mod in_a_file;
 mod keeping_cases;
 mod log_cases;
+mod money_cases;
 mod on_a_server;
 mod record_cases;
 mod session_cases;
@@ -256,6 +258,7 @@ mod cases {
     pub(super) use super::archive_cases::*;
     pub(super) use super::keeping_cases::*;
     pub(super) use super::log_cases::*;
+    pub(super) use super::money_cases::*;
     pub(super) use super::record_cases::*;
     pub(super) use super::session_cases::*;
     pub(super) use super::tenant_cases::*;
@@ -324,6 +327,11 @@ macro_rules! conformance {
             usage_is_entered_once_and_added_up,
             a_tenant_has_one_credential_and_no_others,
             a_turns_usage_is_entered_with_its_end,
+            a_budget_lets_requests_through_until_it_is_spent_or_set_aside,
+            a_budget_counts_what_was_spent_before_it_was_set_and_only_its_period,
+            a_request_whose_server_is_gone_is_billed_at_what_was_seen,
+            many_at_once_spend_no_more_than_the_limit_and_one_request,
+            no_sequence_of_steps_loses_or_invents_money,
             a_request_is_done_once,
             a_secret_is_the_first_one,
             transcripts_read_back_as_they_were_written,

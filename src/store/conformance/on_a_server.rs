@@ -56,6 +56,7 @@ async fn what_is_pending_is_told_without_being_done() {
         (3, "queued turns"),
         (4, "model credentials"),
         (5, "tenants and audit"),
+        (6, "ledger and budgets"),
     ]
     .map(|(version, description)| (version, description.to_owned()));
     assert_eq!(names(SqliteStore::pending_migrations(&file).await.unwrap()), all);

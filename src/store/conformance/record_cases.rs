@@ -1,9 +1,9 @@
-//! What every store does with permissions, keys, the ledger, requests and secrets.
+//! What every store does with permissions, keys, requests and secrets.
 
 use super::*;
 use crate::domain::{
     ApiKey, CredentialKind, KeyDigest, KeyId, Permission, PermissionDecision, PermissionId,
-    PermissionResolution, Role, StoredCredential, UsageGroup, UsageQuery, UsageSum,
+    PermissionResolution, Role, StoredCredential,
 };
 use crate::store::{Begun, PermissionFilter};
 
@@ -191,124 +191,6 @@ pub(in crate::store::conformance) async fn keys_are_found_by_digest_and_have_one
         [next.clone(), revoked.clone()]
     );
     assert_eq!(store.list_keys(owner, Some(next.id), 9).await.unwrap(), [revoked]);
-}
-
-pub(in crate::store::conformance) fn usage_of(turn: &Turn, model: &str, tokens: u64) -> UsageRecord {
-    UsageRecord {
-        turn: turn.id,
-        model: model.into(),
-        session: turn.session,
-        user: "alice".parse().unwrap(),
-        usage: Usage {
-            input_tokens: tokens,
-            output_tokens: tokens * 2,
-            cache_read_input_tokens: tokens * 3,
-            cache_creation_input_tokens: tokens * 4,
-        },
-        cost: MicroUsd::new(tokens * 1_000_000_000_000),
-        at: turn.started_at,
-    }
-}
-
-pub(in crate::store::conformance) async fn usage_is_entered_once_and_added_up(fixture: Fixture) {
-    let (store, owner) = (&*fixture.store, fixture.tenant);
-    let session = fixture.session("alice").await;
-    let day = DateTime::from_timestamp_micros(1_700_000_000_000_000).unwrap();
-    let turn = |at| Turn {
-        started_at: at,
-        ..turn_of(&session)
-    };
-    let (first, second) = (turn(day), turn(day + TimeDelta::days(1)));
-    let records = [
-        usage_of(&first, "haiku", 1),
-        usage_of(&first, "opus", 2),
-        usage_of(&second, "opus", 4),
-    ];
-    for _ in 0..2 {
-        store.record_usage(owner, &records).await.unwrap();
-    }
-    let changed = UsageRecord {
-        cost: MicroUsd::new(9),
-        ..records[0].clone()
-    };
-    store.record_usage(owner, &[changed]).await.unwrap();
-    let smaller = UsageRecord {
-        usage: Usage::default(),
-        ..records[1].clone()
-    };
-    store.record_usage(owner, &[smaller]).await.unwrap();
-    let other = tenant(store, "other").await;
-    store
-        .record_usage(other, &[usage_of(&turn(day), "opus", 100)])
-        .await
-        .unwrap();
-    let sums = async |query: UsageQuery| store.sum_usage(owner, &query).await.unwrap();
-    let tokens = |sums: &[UsageSum]| sums.iter().map(|sum| sum.usage.input_tokens).collect::<Vec<_>>();
-    let all = sums(UsageQuery::default()).await;
-    assert_eq!(all.len(), 1);
-    assert_eq!(
-        (all[0].usage.cache_creation_input_tokens, all[0].entries),
-        (28, 3)
-    );
-    assert_eq!(all[0].cost, MicroUsd::new(7_000_000_000_000));
-    let by = |by: &[UsageGroup]| UsageQuery {
-        by: by.to_vec(),
-        ..UsageQuery::default()
-    };
-    let models = sums(by(&[UsageGroup::Model])).await;
-    assert_eq!(models[0].model.as_deref(), Some("haiku"));
-    assert_eq!(tokens(&models), [1, 6]);
-    let days = sums(by(&[
-        UsageGroup::Model,
-        UsageGroup::Day,
-        UsageGroup::User,
-        UsageGroup::Session,
-    ]))
-    .await;
-    assert_eq!(tokens(&days), [1, 2, 4]);
-    assert_eq!(days[0].day, Some(day.date_naive()));
-    assert_eq!(days[0].session, Some(session.id));
-    let second_day = UsageQuery {
-        from: Some(day + TimeDelta::days(1)),
-        before: Some(day + TimeDelta::days(2)),
-        user: Some("alice".parse().unwrap()),
-        session: Some(session.id),
-        by: Vec::new(),
-    };
-    assert_eq!(tokens(&sums(second_day).await), [4]);
-    let nobody = UsageQuery {
-        user: Some("bob".parse().unwrap()),
-        ..UsageQuery::default()
-    };
-    assert_eq!(sums(nobody).await, []);
-    let listed = store.list_usage(owner, None, 2).await.unwrap();
-    let rest = store.list_usage(owner, listed.last(), 9).await.unwrap();
-    assert_eq!([listed, rest].concat(), records);
-}
-
-pub(in crate::store::conformance) async fn a_turns_usage_is_entered_with_its_end(fixture: Fixture) {
-    let (session, epoch) = fixture.owned_session().await;
-    let turn = turn_of(&session);
-    let mut end = end_of(&turn);
-    end.usage = vec![usage_of(&turn, "opus", 5), usage_of(&turn, "haiku", 1)];
-    fixture
-        .store
-        .begin_turn(fixture.tenant, epoch, &turn, &[])
-        .await
-        .unwrap();
-    for _ in 0..2 {
-        fixture
-            .store
-            .finish_turn(fixture.tenant, epoch, &end, &[])
-            .await
-            .unwrap();
-    }
-    let all = fixture
-        .store
-        .sum_usage(fixture.tenant, &UsageQuery::default())
-        .await
-        .unwrap();
-    assert_eq!((all[0].usage.input_tokens, all[0].entries), (6, 2));
 }
 
 pub(in crate::store::conformance) async fn a_request_is_done_once(fixture: Fixture) {

@@ -7,8 +7,8 @@ use sqlx::Row as _;
 
 use super::*;
 use crate::domain::{
-    CredentialKind, LeaseClaim, PermissionDecision, PermissionResolution, StoredCredential, TenantChange,
-    UsageGroup, UsageQuery,
+    CredentialKind, KeyId, LeaseClaim, PermissionDecision, PermissionResolution, StoredCredential,
+    TenantChange, UsageGroup, UsageQuery,
 };
 use crate::store::PermissionFilter;
 use crate::store::contract::{
@@ -64,14 +64,25 @@ async fn tour<E: Engine>(store: &Arc<SqlStore<E>>) {
         store.read_events(tenant, id, &range, 9).await.unwrap();
         let mut by = vec![UsageGroup::Day, UsageGroup::Model];
         by.truncate(usize::from(has(4)) + usize::from(has(5)));
+        if bits == 0 {
+            by = vec![
+                UsageGroup::Tenant,
+                UsageGroup::User,
+                UsageGroup::Key,
+                UsageGroup::Session,
+            ];
+        }
         let sums = UsageQuery {
             from: has(0).then(now),
             before: has(1).then(now),
             user: has(2).then(|| user.clone()),
             session: has(3).then_some(id),
+            key: has(4).then(|| KeyId::generate(&SystemClock)),
             by,
         };
-        store.sum_usage(tenant, &sums).await.unwrap();
+        for of in [None, Some(tenant)] {
+            store.sum_usage(of, &sums).await.unwrap();
+        }
         let waiting = PermissionFilter {
             session: has(0).then_some(id),
             user: has(1).then(|| user.clone()),
@@ -108,14 +119,15 @@ async fn tour<E: Engine>(store: &Arc<SqlStore<E>>) {
     store.list_turns(tenant, id, Some(turn.id), 9).await.unwrap();
     store.sessions_with_unfinished_turns(9).await.unwrap();
     let mut end = end_of(&turn);
-    end.usage = vec![record_cases::usage_of(&turn, "opus", 1)];
+    end.usage = vec![money_cases::usage_of(&turn, "opus", 1)];
     store.finish_turn(tenant, epoch, &end, &[]).await.unwrap();
     store.begin_turn(tenant, epoch, &waiting, &[]).await.unwrap();
     store
         .finish_turn(tenant, epoch, &end_of(&waiting), &[])
         .await
         .unwrap();
-    store.list_usage(tenant, Some(&end.usage[0]), 9).await.unwrap();
+    store.list_usage(tenant, Some(end.usage[0].id), 9).await.unwrap();
+    money_cases::every_way(&**store, tenant, session.id).await;
     store.count_active_sessions(None).await.unwrap();
     store.count_active_sessions(Some(now())).await.unwrap();
 
@@ -364,7 +376,7 @@ async fn postgresql_scans_no_table_that_grows_at_a_million_sessions() {
                 "transcript_entries",
                 "permissions",
                 "api_keys",
-                "usage_records",
+                "ledger_entries",
                 "requests",
                 "secrets",
             ],

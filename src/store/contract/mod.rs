@@ -1,5 +1,6 @@
 //! What every store does. Each trait is narrow, and all of them together are a [`Store`].
 
+mod money;
 mod platform;
 mod records;
 mod sessions;
@@ -9,8 +10,9 @@ mod turns;
 
 use std::fmt::Debug;
 
+pub use money::{BudgetStore, UsageLedger};
 pub use platform::{PlatformStore, RestoreStore};
-pub use records::{Begun, CredentialStore, IdempotencyStore, PermissionFilter, PermissionStore, UsageLedger};
+pub use records::{Begun, CredentialStore, IdempotencyStore, PermissionFilter, PermissionStore};
 pub use sessions::{LeaseStore, SessionStore};
 pub use tenants::{AuditStore, KeyStore, TenantStore};
 pub(in crate::store) use transcripts::parse_lines;
@@ -29,6 +31,7 @@ pub trait Store:
     + KeyStore
     + AuditStore
     + UsageLedger
+    + BudgetStore
     + CredentialStore
     + IdempotencyStore
     + RestoreStore
@@ -50,6 +53,7 @@ impl<T> Store for T where
         + KeyStore
         + AuditStore
         + UsageLedger
+        + BudgetStore
         + CredentialStore
         + IdempotencyStore
         + RestoreStore

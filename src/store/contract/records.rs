@@ -1,11 +1,10 @@
-//! Permissions, the ledger of usage, and records of requests that must not be done twice.
+//! Permissions, and records of requests that must not be done twice.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::domain::{
-    AuditNote, Permission, PermissionId, PermissionResolution, SessionId, StoredCredential, TenantId,
-    UsageQuery, UsageRecord, UsageSum, UserId,
+    AuditNote, Permission, PermissionId, PermissionResolution, SessionId, StoredCredential, TenantId, UserId,
 };
 use crate::store::Result;
 
@@ -48,25 +47,6 @@ pub struct PermissionFilter {
     pub session: Option<SessionId>,
     /// Those of this user's sessions.
     pub user: Option<UserId>,
-}
-
-/// The ledger: who used how much.
-#[async_trait]
-pub trait UsageLedger: Send + Sync {
-    /// Enters records. Of one of a turn and model that is entered already, the larger figures stand: entering the same
-    /// twice changes nothing, and figures that grow may come in any order.
-    async fn record_usage(&self, tenant: TenantId, records: &[UsageRecord]) -> Result<()>;
-
-    /// Sums of the records that match, in the order of what they are told apart by.
-    async fn sum_usage(&self, tenant: TenantId, query: &UsageQuery) -> Result<Vec<UsageSum>>;
-
-    /// Up to `limit` records in the order of their turns and models, of those after `after`.
-    async fn list_usage(
-        &self,
-        tenant: TenantId,
-        after: Option<&UsageRecord>,
-        limit: u32,
-    ) -> Result<Vec<UsageRecord>>;
 }
 
 /// What comes of beginning a request under an idempotency key.

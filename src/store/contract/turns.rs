@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::domain::{
-    ClaudeSessionId, Epoch, Event, EventId, EventQuery, Page, SessionId, TenantId, Turn, TurnId, TurnOutcome,
-    UsageRecord,
+    ClaudeSessionId, Epoch, Event, EventId, EventQuery, LedgerEntry, Page, SessionId, TenantId, Turn, TurnId,
+    TurnOutcome,
 };
 use crate::store::Result;
 
@@ -66,8 +66,8 @@ pub struct TurnEnd {
     pub claude_session_id: Option<ClaudeSessionId>,
     /// Whether the CLI answered in it. Once true, a session's flag stays true.
     pub conversation_started: bool,
-    /// What is entered in the ledger.
-    pub usage: Vec<UsageRecord>,
+    /// What is entered in the ledger: nothing where the gateway does that.
+    pub usage: Vec<LedgerEntry>,
 }
 
 /// The log of a session's events.

@@ -2,6 +2,7 @@
 //!
 //! It is also the plainest statement of what a store does, to which the others are held.
 
+mod money;
 mod platform;
 mod records;
 mod sessions;
@@ -15,9 +16,9 @@ use chrono::{DateTime, Utc};
 
 use super::{Result, StoreError};
 use crate::domain::{
-    ApiKey, AuditEntry, Epoch, Event, EventId, InstanceId, KeyId, Permission, PermissionId, Session,
-    SessionId, StoredCredential, Tenant, TenantId, TenantName, TranscriptEntry, TranscriptPath, Turn, TurnId,
-    UsageRecord,
+    ApiKey, AuditEntry, Budget, BudgetId, EntryId, Epoch, Event, EventId, InstanceId, KeyId, LedgerEntry,
+    Permission, PermissionId, Session, SessionId, StoredCredential, Tenant, TenantId, TenantName,
+    TranscriptEntry, TranscriptPath, Turn, TurnId,
 };
 
 /// A store in memory.
@@ -35,7 +36,9 @@ struct State {
     keys: BTreeMap<KeyId, (TenantId, ApiKey)>,
     audit: Vec<AuditEntry>,
     credentials: HashMap<TenantId, StoredCredential>,
-    usage: BTreeMap<(TurnId, String), (TenantId, UsageRecord)>,
+    ledger: BTreeMap<EntryId, (TenantId, LedgerEntry)>,
+    budgets: BTreeMap<BudgetId, (TenantId, Budget)>,
+    running: BTreeMap<EntryId, money::Running>,
     requests: HashMap<(TenantId, String), Request>,
     secrets: HashMap<String, [u8; 32]>,
 }
@@ -106,18 +109,6 @@ impl State {
             last = event.id;
         }
         Ok(kept)
-    }
-
-    fn enter_usage(&mut self, tenant: TenantId, records: &[UsageRecord]) {
-        for record in records {
-            self.usage
-                .entry((record.turn, record.model.clone()))
-                .and_modify(|(_, entered)| {
-                    entered.usage = entered.usage.larger(record.usage);
-                    entered.cost = entered.cost.max(record.cost);
-                })
-                .or_insert_with(|| (tenant, record.clone()));
-        }
     }
 }
 

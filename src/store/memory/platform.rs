@@ -159,7 +159,12 @@ impl RestoreStore for MemoryStore {
                     state.credentials.insert(tenant, credential);
                 }
                 Record::Audit { entry, .. } => state.audit.push(entry),
-                Record::Usage { tenant, usage } => state.enter_usage(tenant, &[usage]),
+                Record::Budget { tenant, budget } => {
+                    state.budgets.insert(budget.id, (tenant, budget));
+                }
+                Record::Usage { tenant, usage } => {
+                    state.enter_usage(tenant, &usage);
+                }
                 Record::Session { session, epoch } => {
                     state.sessions.insert(session.id, Kept::new(*session, epoch));
                 }

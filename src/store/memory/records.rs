@@ -1,18 +1,12 @@
-//! Permissions, the ledger, and requests.
-
-use std::collections::BTreeMap;
+//! Permissions, credentials, and requests.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{MemoryStore, Request};
-use crate::domain::{
-    AuditNote, Permission, PermissionId, PermissionResolution, StoredCredential, TenantId, UsageGroup,
-    UsageQuery, UsageRecord, UsageSum,
-};
+use crate::domain::{AuditNote, Permission, PermissionId, PermissionResolution, StoredCredential, TenantId};
 use crate::store::{
     Begun, CredentialStore, IdempotencyStore, PermissionFilter, PermissionStore, Result, StoreError,
-    UsageLedger,
 };
 
 #[async_trait]
@@ -121,63 +115,6 @@ impl CredentialStore for MemoryStore {
             state.enter_audit(note)?;
         }
         Ok(removed)
-    }
-}
-
-#[async_trait]
-impl UsageLedger for MemoryStore {
-    async fn record_usage(&self, tenant: TenantId, records: &[UsageRecord]) -> Result<()> {
-        self.lock().enter_usage(tenant, records);
-        Ok(())
-    }
-
-    async fn sum_usage(&self, tenant: TenantId, query: &UsageQuery) -> Result<Vec<UsageSum>> {
-        let state = self.lock();
-        let mut sums: BTreeMap<UsageSum, UsageSum> = BTreeMap::new();
-        let records = state
-            .usage
-            .values()
-            .filter(|(owner, _)| *owner == tenant)
-            .map(|(_, record)| record)
-            .filter(|record| query.from.is_none_or(|from| record.at >= from))
-            .filter(|record| query.before.is_none_or(|before| record.at < before))
-            .filter(|record| query.user.as_ref().is_none_or(|user| record.user == *user))
-            .filter(|record| query.session.is_none_or(|session| record.session == session));
-        for record in records {
-            let told_apart = |group| query.by.contains(&group);
-            let group = UsageSum {
-                day: told_apart(UsageGroup::Day).then(|| record.at.date_naive()),
-                user: told_apart(UsageGroup::User).then(|| record.user.clone()),
-                session: told_apart(UsageGroup::Session).then_some(record.session),
-                model: told_apart(UsageGroup::Model).then(|| record.model.clone()),
-                ..UsageSum::default()
-            };
-            let sum = sums.entry(group.clone()).or_insert(group);
-            sum.usage = sum.usage.plus(record.usage);
-            sum.cost = sum.cost.plus(record.cost);
-            sum.entries += 1;
-        }
-        Ok(sums.into_values().collect())
-    }
-
-    async fn list_usage(
-        &self,
-        tenant: TenantId,
-        after: Option<&UsageRecord>,
-        limit: u32,
-    ) -> Result<Vec<UsageRecord>> {
-        let state = self.lock();
-        Ok(state
-            .usage
-            .values()
-            .filter(|(owner, _)| *owner == tenant)
-            .map(|(_, record)| record)
-            .filter(|record| {
-                after.is_none_or(|after| (record.turn, &record.model) > (after.turn, &after.model))
-            })
-            .take(limit as usize)
-            .cloned()
-            .collect())
     }
 }
 

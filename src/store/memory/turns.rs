@@ -84,7 +84,9 @@ impl TurnStore for MemoryStore {
         if let Some(id) = end.claude_session_id {
             kept.session.claude_session_id = id;
         }
-        state.enter_usage(tenant, &end.usage);
+        for entry in &end.usage {
+            state.enter_usage(tenant, entry);
+        }
         Ok(())
     }
 

@@ -4,13 +4,16 @@
 //! file, never in a method. Writes that belong to a session's log are committed in groups, by `writer`.
 
 mod audit;
+mod budgets;
 mod credentials;
 pub mod engine;
 mod events;
 mod idempotency;
 mod keys;
 mod leases;
+mod ledger;
 pub mod migrate;
+mod money;
 mod permissions;
 mod platform;
 mod restore;
@@ -20,7 +23,6 @@ pub mod statement;
 mod tenants;
 mod transcripts;
 mod turns;
-mod usage;
 mod writer;
 
 use std::sync::Arc;

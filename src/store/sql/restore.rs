@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::engine::{Engine, Row as _};
 use super::events::EventRow;
-use super::rows::{epoch, insert_key, insert_permission, permission, to_json, usage_values};
+use super::rows::{epoch, insert_key, insert_permission, permission, to_json};
 use super::sessions::insert_in_tx;
 use super::statement::{chunks, sql};
 use super::writer::append_transcript;
@@ -100,8 +100,12 @@ async fn restore<E: Engine>(transaction: &mut Transaction<E>, same: &[Record]) -
                 .run("restore the audit's head", super::audit::set_head(entry))
                 .await?;
         }
+        Record::Budget { tenant, budget } => {
+            let insert = super::budgets::insert(*tenant, budget);
+            transaction.run("restore a budget", insert).await?;
+        }
         Record::Usage { tenant, usage } => {
-            super::usage::insert_in_tx(transaction, &[usage_values(*tenant, usage)]).await?;
+            super::money::enter(transaction, *tenant, usage).await?;
         }
         Record::Session {
             session,

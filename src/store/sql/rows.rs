@@ -5,9 +5,9 @@ use serde::de::DeserializeOwned;
 use super::engine::Row;
 use super::statement::{Statement, Value, sql};
 use crate::domain::{
-    ApiKey, ClaudeSessionId, Epoch, EventId, InstanceId, KeyDigest, KeyId, Lease, MicroUsd, Permission,
-    PermissionResolution, Session, SessionId, SessionStatus, Subdir, Tenant, TenantId, Turn, TurnId,
-    TurnStatus, Usage, UsageRecord,
+    ApiKey, ClaudeSessionId, EntryId, Epoch, EventId, InstanceId, KeyDigest, KeyId, Lease, LedgerEntry,
+    MicroUsd, Permission, PermissionResolution, Session, SessionId, SessionStatus, Spender, Subdir, Tenant,
+    TenantId, Turn, TurnId, TurnStatus, Usage,
 };
 use crate::store::{Result, StoreError};
 
@@ -226,14 +226,19 @@ pub(super) fn insert_key(tenant: TenantId, key: &ApiKey) -> Result<Statement> {
     .bind(to_json("write a key's networks", &key.networks)?))
 }
 
-pub(super) fn usage_record(row: &impl Row) -> Result<UsageRecord> {
-    Ok(UsageRecord {
-        turn: TurnId::from_uuid(row.uuid("turn_id")?),
+pub(super) fn ledger_entry(row: &impl Row) -> Result<LedgerEntry> {
+    Ok(LedgerEntry {
+        id: EntryId::from_uuid(row.uuid("id")?),
+        spender: Spender {
+            user: parsed("user id", &row.text("user_id")?)?,
+            session: SessionId::from_uuid(row.uuid("session_id")?),
+            turn: row.uuid_or_null("turn_id")?.map(TurnId::from_uuid),
+            key: row.uuid_or_null("key_id")?.map(KeyId::from_uuid),
+        },
         model: row.text("model")?,
-        session: SessionId::from_uuid(row.uuid("session_id")?),
-        user: parsed("user id", &row.text("user_id")?)?,
         usage: usage(row)?,
         cost: MicroUsd::new(unsigned("cost", row.integer("cost_micro_usd")?)?),
+        payer: parsed("payer", &row.text("payer")?)?,
         at: row.time("at")?,
     })
 }
@@ -248,19 +253,23 @@ pub(super) fn usage(row: &impl Row) -> Result<Usage> {
     })
 }
 
-pub(super) fn usage_values(tenant: TenantId, record: &UsageRecord) -> Vec<Value> {
+pub(super) fn ledger_values(tenant: TenantId, entry: &LedgerEntry) -> Vec<Value> {
+    let LedgerEntry { spender, usage, .. } = entry;
     vec![
-        record.turn.as_uuid().into(),
-        record.model.as_str().into(),
+        entry.id.as_uuid().into(),
         tenant.as_uuid().into(),
-        record.session.as_uuid().into(),
-        record.user.as_str().into(),
-        record.at.date_naive().to_string().into(),
-        record.at.into(),
-        signed(record.usage.input_tokens).into(),
-        signed(record.usage.output_tokens).into(),
-        signed(record.usage.cache_read_input_tokens).into(),
-        signed(record.usage.cache_creation_input_tokens).into(),
-        signed(record.cost.get()).into(),
+        spender.user.as_str().into(),
+        spender.session.as_uuid().into(),
+        spender.turn.map(|turn| turn.as_uuid()).into(),
+        spender.key.map(|key| key.as_uuid()).into(),
+        entry.model.as_str().into(),
+        entry.payer.to_string().into(),
+        entry.at.date_naive().to_string().into(),
+        entry.at.into(),
+        signed(usage.input_tokens).into(),
+        signed(usage.output_tokens).into(),
+        signed(usage.cache_read_input_tokens).into(),
+        signed(usage.cache_creation_input_tokens).into(),
+        signed(entry.cost.get()).into(),
     ]
 }

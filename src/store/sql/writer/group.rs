@@ -6,7 +6,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::super::engine::{Engine, Row as _};
-use super::super::rows::{event_id, is_queued, status, usage_values};
+use super::super::money;
+use super::super::rows::{event_id, is_queued, status};
 use super::super::statement::{Value, chunks, padded, sql};
 use super::super::{Database, Transaction};
 use super::{Job, Work};
@@ -268,12 +269,10 @@ async fn finish_turn<E: Engine>(
     .bind(end.conversation_started);
     transaction.run("note a turn's end", note).await?;
     if !end.usage.is_empty() {
-        let rows: Vec<_> = end
-            .usage
-            .iter()
-            .map(|record| usage_values(tenant, record))
-            .collect();
-        super::super::usage::insert_in_tx(transaction, &rows).await?;
+        money::lock::<E>(transaction, tenant).await?;
+        for entry in &end.usage {
+            money::enter::<E>(transaction, tenant, entry).await?;
+        }
     }
     Ok(0)
 }
