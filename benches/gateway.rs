@@ -12,12 +12,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use paddock::domain::{Clock, CredentialKind, SessionId, SystemClock, TenantId, TurnId};
+use paddock::domain::{Clock, CredentialKind, SessionId, SystemClock, TenantId, TenantLimits, TurnId};
 use paddock::gateway::credential::{Credential, Credentials};
 use paddock::gateway::meter::Account;
-use paddock::gateway::{Gateway, GatewaySettings, LimitSettings};
+use paddock::gateway::{Gateway, GatewaySettings};
 use paddock::lifecycle::Tasks;
 use paddock::limits::prices::{PriceTable, UnknownModel};
+use paddock::limits::rate::RateLimiter;
+use paddock::limits::tenants::Tenants;
+use paddock::limits::{KeyRates, Limits};
 use paddock::security::sealing::SealingKeys;
 use paddock::store::Store;
 use paddock::store::memory::MemoryStore;
@@ -40,7 +43,7 @@ fn main() {
         };
         let settings = GatewaySettings {
             upstream: model.base_url().parse().unwrap(),
-            limits: LimitSettings::default(),
+            models: Vec::new(),
             prices: PriceTable::new(Vec::new(), UnknownModel::Free),
             budget_wait: Duration::from_secs(10),
             request_max_bytes: 1024 * 1024,
@@ -51,7 +54,10 @@ fn main() {
         };
         let credentials = Credentials::new(Some(credential), SealingKeys::default(), Arc::clone(&store));
         let tasks = Tasks::on(tokio::runtime::Handle::current());
-        let gateway = Gateway::new(settings, credentials, store, clock, tasks).unwrap();
+        let tenants = Arc::new(Tenants::new(Arc::clone(&store), Duration::from_secs(2)));
+        let rates = RateLimiter::new(Arc::clone(&clock), None);
+        let limits = Limits::new(tenants, rates, KeyRates::default(), TenantLimits::default());
+        let gateway = Gateway::new(settings, credentials, Arc::new(limits), store, clock, tasks).unwrap();
         let session = (SessionId::generate(&SystemClock), "alice".parse().unwrap());
         let account = Account {
             tenant: TenantId::generate(&SystemClock),

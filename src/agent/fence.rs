@@ -94,6 +94,12 @@ impl Fence {
         grants.push(Grant::write(home.path()));
         grants.extend(self.grants.iter().cloned());
         let mut network = self.network.clone();
+        if means.model_only {
+            network = Network {
+                ports: Some(Vec::new()),
+                datagrams: false,
+            };
+        }
         if let Some(ports) = &mut network.ports {
             ports.extend(means.door.map(Door::port));
         }

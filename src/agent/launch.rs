@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
 
@@ -19,6 +20,7 @@ use crate::domain::{CredentialKind, Session, SessionOptions, SettingSource};
 use crate::gateway::credential::Credential;
 use crate::gateway::{Door, Gateway};
 use crate::jail::Level;
+use crate::limits::Limits;
 use crate::protocol::control::{INITIALIZE_FIELDS, Initialize};
 use crate::security::workspace::{Workspace, WorkspaceIdentity};
 
@@ -45,6 +47,8 @@ pub struct LaunchSettings {
     pub mcp_servers: Map<String, Value>,
     /// The folders of plugins that every session has.
     pub plugins: Vec<PathBuf>,
+    /// What tenants may ask for; anything when absent.
+    pub limits: Option<Arc<Limits>>,
 }
 
 /// The folders that a session's agent works with, open.
@@ -92,6 +96,8 @@ pub struct Means<'a> {
     pub user: Option<u32>,
     /// The control group that it is put into, if it has one.
     pub control_group: Option<&'a ControlGroup>,
+    /// Whether it reaches the model, and nothing else of the network.
+    pub model_only: bool,
 }
 
 impl LaunchSettings {

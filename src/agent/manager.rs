@@ -31,6 +31,7 @@ use crate::domain::{
     TurnErrorCode, TurnId, TurnStatus,
 };
 use crate::lifecycle::{Shutdown, Tasks};
+use crate::limits::counter::{Counter, Occupied};
 use crate::store::Store;
 
 /// How agents are kept.
@@ -95,6 +96,8 @@ pub struct NewTurn {
     pub request_key: Option<String>,
     /// The key that asks for it, if one does.
     pub key: Option<KeyId>,
+    /// Counts as one of the tenant's turns until it has ended.
+    pub occupied: Occupied,
 }
 
 /// What lives.
@@ -151,6 +154,8 @@ pub(super) struct Shared {
     models: OnceCell<Value>,
     /// The users of the machine that tenants' agents run under.
     pub(super) users: TenantUsers,
+    /// How many agents tenants have.
+    pub(super) agents_of_tenants: Counter,
     /// Guarded by a std mutex: held for a look-up or a removal, never across an await.
     runtimes: Mutex<HashMap<SessionId, Arc<SessionRuntime>>>,
 }
@@ -182,6 +187,7 @@ impl Agents {
                 shutdown,
                 models: OnceCell::new(),
                 users: TenantUsers::default(),
+                agents_of_tenants: Counter::default(),
                 runtimes: Mutex::default(),
             }),
         }
@@ -220,6 +226,7 @@ impl Agents {
             on_lost: new.on_lost,
             request_key: new.request_key,
             key: new.key,
+            _occupied: new.occupied,
         };
         let run = TurnRun::new(Arc::clone(&self.shared), runtime, control, signals, plan);
         // Begun in a task of its own: a caller that goes away now must not leave a turn that is stored and not run.

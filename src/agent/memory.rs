@@ -45,7 +45,7 @@ impl Shared {
         self.memory_bytes.store(total, Ordering::Relaxed);
         let limit = self.settings.memory_max_bytes;
         while limit > 0 && total > limit {
-            let Some(idle) = self.take_longest_idle(None, Duration::ZERO) else {
+            let Some(idle) = self.take_longest_idle(|_| true, Duration::ZERO) else {
                 tracing::warn!(
                     total,
                     limit,

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{oneshot, watch};
 
 use crate::domain::TenantId;
+use crate::limits::counter::Occupied;
 
 /// The places for live processes. Clones share them.
 #[derive(Debug, Clone)]
@@ -43,7 +44,11 @@ struct Waiter {
 
 /// A place, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place(Option<Pool>);
+pub(super) struct Place {
+    pool: Option<Pool>,
+    /// Its tenant's own count goes back first.
+    occupied: Option<Occupied>,
+}
 
 /// A place in the queue, given up when dropped.
 #[derive(Debug)]
@@ -98,7 +103,7 @@ impl Pool {
         }
         if state.taken < self.0.places && state.round.is_empty() {
             state.taken += 1;
-            return Ok(Entry::Place(Place(Some(self.clone()))));
+            return Ok(Entry::Place(Place::of(self.clone())));
         }
         if state.waiting() >= self.0.waiting_max {
             return Err(Refused::QueueFull);
@@ -130,7 +135,7 @@ impl Pool {
         let free = !state.closed && state.taken < self.0.places && state.round.is_empty();
         free.then(|| {
             state.taken += 1;
-            Place(Some(self.clone()))
+            Place::of(self.clone())
         })
     }
 
@@ -182,7 +187,7 @@ impl Pool {
         if let Some(waiter) = state.next() {
             drop(state);
             // Still taken, by another. Whoever waited may have just given up: dropping the place gives it to the next.
-            drop(waiter.place.send(Place(Some(self.clone()))));
+            drop(waiter.place.send(Place::of(self.clone())));
         } else {
             state.taken = state.taken.saturating_sub(1);
             drop(state);
@@ -266,9 +271,25 @@ impl Drop for MakingRoom {
     }
 }
 
+impl Place {
+    fn of(pool: Pool) -> Self {
+        Self {
+            pool: Some(pool),
+            occupied: None,
+        }
+    }
+
+    /// The same, which counts as one of its tenant's besides.
+    pub(super) fn with(mut self, occupied: Option<Occupied>) -> Self {
+        self.occupied = occupied;
+        self
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(pool) = self.0.take() {
+        self.occupied = None;
+        if let Some(pool) = self.pool.take() {
             pool.free();
         }
     }

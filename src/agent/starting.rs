@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::actor::{self, Belongings};
+use super::disk::DiskLimits;
 use super::handle::{Agent, AgentEnd};
 use super::home::Home;
 use super::launch::{Folders, Means};
@@ -18,9 +19,12 @@ use super::process::{Process, Program, StartError};
 use super::runtime::{LiveAgent, SessionRuntime};
 use super::transcript;
 use super::users::UserError;
-use crate::domain::{Session, SessionId, TenantId, TurnError, TurnErrorCode, UserId};
+use crate::domain::{
+    Session, SessionId, Tenant, TenantId, TenantNetwork, TenantPolicy, TurnError, TurnErrorCode, UserId,
+};
 use crate::gateway::meter::Account;
 use crate::gateway::{Door, DoorClosed};
+use crate::limits::counter::Occupied;
 use crate::protocol::control::Initialize;
 use crate::security::ownership;
 use crate::security::workspace::Workspace;
@@ -37,6 +41,8 @@ pub(super) enum NoAgent {
     Closed,
     #[error("the CLI cannot be started: {0}")]
     Unavailable(#[from] StartError),
+    #[error("the tenant cannot be read from the store")]
+    Tenant(#[source] StoreError),
     #[error("the session's private home cannot be made")]
     Home(#[source] io::Error),
     #[error(transparent)]
@@ -63,7 +69,7 @@ impl NoAgent {
                 TurnErrorCode::AgentStartFailed
             }
             Self::ConversationLost => TurnErrorCode::ConversationLost,
-            Self::Transcript(_) => TurnErrorCode::StoreUnavailable,
+            Self::Transcript(_) | Self::Tenant(_) => TurnErrorCode::StoreUnavailable,
         };
         TurnError {
             code,
@@ -182,7 +188,8 @@ impl Shared {
         folders: &Folders,
         purpose: Purpose<'_>,
     ) -> Result<Agent, NoAgent> {
-        let place = self.place(runtime, purpose).await?;
+        let occupied = self.one_of_tenants(runtime, purpose).await?;
+        let place = self.place(runtime, purpose).await?.with(occupied);
         let mut slot = runtime.agent.lock().await;
         if let Some(live) = slot.as_ref().filter(|live| live.serves(session, folders)) {
             // Another was quicker; the place goes back.
@@ -228,6 +235,7 @@ impl Shared {
             door: door.as_ref(),
             user,
             control_group: control_group.as_ref(),
+            model_only: self.policy_of(session.tenant).await?.network == Some(TenantNetwork::Gateway),
         };
         let program = self.launch.program(session, &home, folders, means)?;
         let initialize = self.launch.initialize(&session.options, folders);
@@ -244,6 +252,72 @@ impl Shared {
             control_group,
         };
         self.take_over(&program, &initialize, belongings)
+    }
+
+    /// The tenant, with the limits that hold for it, if it is known.
+    async fn tenant(&self, tenant: TenantId) -> Result<Option<Tenant>, NoAgent> {
+        match &self.launch.limits {
+            Some(limits) => limits.of(tenant).await.map_err(NoAgent::Tenant),
+            None => Ok(None),
+        }
+    }
+
+    async fn policy_of(&self, tenant: TenantId) -> Result<TenantPolicy, NoAgent> {
+        let found = self.tenant(tenant).await?;
+        Ok(found.map(|tenant| tenant.policy).unwrap_or_default())
+    }
+
+    /// How much the folders of a tenant's session may hold.
+    pub(super) async fn disk_limits(&self, tenant: TenantId) -> DiskLimits {
+        let limits = self
+            .tenant(tenant)
+            .await
+            .ok()
+            .flatten()
+            .map(|tenant| tenant.limits);
+        let own = limits.unwrap_or_default();
+        let usual = self.settings.disk;
+        DiskLimits {
+            max_bytes: own.workspace_max_bytes.unwrap_or(usual.max_bytes),
+            max_entries: own.workspace_max_entries.unwrap_or(usual.max_entries),
+            interval: usual.interval,
+        }
+    }
+
+    /// One of the agents that the tenant may have; the one of its own that was idle longest makes room.
+    async fn one_of_tenants(
+        &self,
+        runtime: &SessionRuntime,
+        purpose: Purpose<'_>,
+    ) -> Result<Option<Occupied>, NoAgent> {
+        let tenant = self.tenant(runtime.tenant).await?;
+        let Some(most) = tenant
+            .and_then(|tenant| tenant.limits.agents_max)
+            .filter(|most| *most > 0)
+        else {
+            return Ok(None);
+        };
+        let deadline = Instant::now() + self.settings.queue_timeout;
+        let mut changes = self.pool.watch();
+        loop {
+            changes.borrow_and_update();
+            if let Some(occupied) = self.agents_of_tenants.occupy(runtime.tenant, most) {
+                return Ok(Some(occupied));
+            }
+            if matches!(purpose, Purpose::Ahead) {
+                return Err(NoAgent::Exhausted);
+            }
+            let own =
+                |other: &SessionRuntime| other.tenant == runtime.tenant && other.session != runtime.session;
+            if let Some(idle) = self.take_longest_idle(own, std::time::Duration::ZERO) {
+                self.metrics.agent_evicted("room");
+                idle.agent.stop().await;
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = tokio::time::sleep_until(deadline) => return Err(NoAgent::Exhausted),
+            }
+        }
     }
 
     /// The agent's way to the model, where there is a gateway.
@@ -346,7 +420,10 @@ impl Shared {
         if let Some(place) = self.pool.try_enter() {
             return Some(place);
         }
-        let idle = self.take_longest_idle(Some(runtime.session), self.settings.prewarm_idle_min)?;
+        let idle = self.take_longest_idle(
+            |other| other.session != runtime.session,
+            self.settings.prewarm_idle_min,
+        )?;
         idle.agent.stop().await;
         self.metrics.agent_evicted("room");
         self.pool.try_enter()
@@ -355,8 +432,10 @@ impl Shared {
     /// Ends idle agents for those who wait, one each.
     fn make_room(&self, wanted_by: &SessionRuntime) {
         while let Some(making_room) = self.pool.make_room() {
-            let Some(idle) = self.take_longest_idle(Some(wanted_by.session), std::time::Duration::ZERO)
-            else {
+            let Some(idle) = self.take_longest_idle(
+                |other| other.session != wanted_by.session,
+                std::time::Duration::ZERO,
+            ) else {
                 return;
             };
             self.metrics.agent_evicted("room");
@@ -367,17 +446,17 @@ impl Shared {
         }
     }
 
-    /// Takes away the agent that has been idle longest, if that is at least this long; never that of `not_of`.
+    /// Takes away the agent that has been idle longest of those that may be, if that is at least this long.
     pub(super) fn take_longest_idle(
         &self,
-        not_of: Option<SessionId>,
+        may_be: impl Fn(&SessionRuntime) -> bool,
         at_least: std::time::Duration,
     ) -> Option<LiveAgent> {
         let now = Instant::now();
         let runtimes: Vec<_> = self.lock_runtimes().values().cloned().collect();
         let mut idle: Vec<_> = runtimes
             .iter()
-            .filter(|runtime| Some(runtime.session) != not_of && !runtime.is_busy())
+            .filter(|runtime| may_be(runtime) && !runtime.is_busy())
             .map(|runtime| (runtime.used_at(), runtime))
             .filter(|(used_at, _)| now.duration_since(*used_at) >= at_least)
             .collect();
@@ -408,6 +487,7 @@ impl Shared {
             door: door.as_ref(),
             user,
             control_group: None,
+            model_only: false,
         };
         let program = self.launch.probe(&home, means)?;
         let belongings = Belongings {

@@ -30,6 +30,7 @@ use crate::domain::{
     SessionStatus, Turn, TurnError, TurnErrorCode, TurnReceipt, TurnStatus, WaitsFor,
 };
 use crate::gateway::Meter;
+use crate::limits::counter::Occupied;
 use crate::protocol::control;
 use crate::protocol::message::CliMessage;
 use crate::protocol::question::{ControlRequest, Question};
@@ -59,6 +60,7 @@ pub(super) struct TurnPlan {
     pub(super) request_key: Option<String>,
     /// The key that asks for it, if one does.
     pub(super) key: Option<KeyId>,
+    pub(super) _occupied: Occupied,
 }
 
 /// A turn that was begun, or queued.
@@ -304,7 +306,7 @@ impl TurnRun {
                         self.write(vec![EventBody::TurnStarted {}]).await;
                     }
                     self.control.set_status(TurnStatus::Running);
-                    let limits = self.shared.settings.disk;
+                    let limits = self.shared.disk_limits(self.plan.session.tenant).await;
                     let watched = disk::watch(self.written_folders(), limits, Arc::clone(&self.control));
                     let watch = self.shared.tasks.spawn(watched);
                     let ending = self.follow(agent, messages).await;

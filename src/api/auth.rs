@@ -13,26 +13,41 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use super::problem::{Problem, ProblemCode};
 use super::trace::TrustedProxies;
 use crate::domain::{Principal, Role};
-use crate::service::AuthenticationService;
+use crate::service::{AuthenticationService, Counted, Error, Limits, Standing};
 
 /// Turns credentials into principals.
 #[derive(Debug, Clone)]
 pub struct Authenticator {
     service: Arc<AuthenticationService>,
+    limits: Arc<Limits>,
 }
 
 impl Authenticator {
-    /// Callers are whom this service says.
+    /// Callers are whom this service says, and may ask as often as these limits say.
     #[must_use]
-    pub fn new(service: Arc<AuthenticationService>) -> Self {
-        Self { service }
+    pub fn new(service: Arc<AuthenticationService>, limits: Arc<Limits>) -> Self {
+        Self { service, limits }
     }
 
-    async fn authenticate(&self, key: Option<&str>, address: Option<IpAddr>) -> Result<Principal, Problem> {
-        self.service
-            .authenticate(key, address)
+    /// Who calls, and the limit that is nearest to being reached.
+    async fn authenticate(
+        &self,
+        key: Option<&str>,
+        address: Option<IpAddr>,
+    ) -> Result<(Principal, Option<Standing>), Problem> {
+        // Before anything is looked up: whoever guesses is stopped here.
+        let of_address = self.limits.count_address(address).await.map_err(Error::from)?;
+        let principal = self.service.authenticate(key, address).await?;
+        let own = self
+            .limits
+            .count(Counted::Request, principal.tenant, principal.key)
             .await
-            .map_err(Problem::from)
+            .map_err(Error::from)?;
+        let nearest = [of_address, own]
+            .into_iter()
+            .flatten()
+            .min_by_key(|standing| standing.left);
+        Ok((principal, nearest))
     }
 }
 
@@ -132,7 +147,10 @@ impl<R: RequiredRole> FromRequest for Caller<R> {
                 .and_then(|proxies| proxies.client_address(&request));
             let key = presented(request.headers())
                 .map_err(|detail| Problem::new(ProblemCode::Unauthenticated).with_detail(detail))?;
-            let principal = authenticator.authenticate(key, address).await?;
+            let (principal, nearest) = authenticator.authenticate(key, address).await?;
+            if let Some(nearest) = nearest {
+                request.extensions_mut().insert(nearest);
+            }
             request.extensions_mut().insert(principal.clone());
             if principal.role >= R::ROLE {
                 return Ok(Self {

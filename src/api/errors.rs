@@ -25,6 +25,13 @@ impl From<Error> for Problem {
         let code = code_of(&error);
         let mut problem = Self::new(code);
         match &error {
+            Error::RateLimited {
+                retry_after, limit, ..
+            } => {
+                problem.rate_limit = Some(*limit);
+                problem.retry_after = Some(*retry_after);
+                problem.detail = Some(error.to_string());
+            }
             Error::SessionBusy { retry_after }
             | Error::TurnQueueFull { retry_after }
             | Error::RequestInProgress { retry_after }
@@ -51,7 +58,8 @@ impl From<Error> for Problem {
                 let words = error.to_string();
                 problem.errors = vec![FieldError::new("group_by", "too_many", words)];
             }
-            Error::BudgetExceeded { .. }
+            Error::QuotaReached { .. }
+            | Error::BudgetExceeded { .. }
             | Error::TooManyBudgets { .. }
             | Error::OptionForbidden { .. }
             | Error::PermissionAnswered { .. }
@@ -98,6 +106,8 @@ fn code_of(error: &Error) -> ProblemCode {
         Error::KeyNameTaken => ProblemCode::KeyNameTaken,
         Error::BudgetExceeded { .. } => ProblemCode::BudgetExceeded,
         Error::BudgetNotFound => ProblemCode::BudgetNotFound,
+        Error::RateLimited { .. } => ProblemCode::RateLimited,
+        Error::QuotaReached { .. } => ProblemCode::QuotaReached,
         Error::TooManyBudgets { .. } => ProblemCode::TooManyBudgets,
         Error::TooManySums { .. } => ProblemCode::InvalidQuery,
         Error::CredentialNotFound => ProblemCode::CredentialNotFound,

@@ -217,7 +217,14 @@ fn cors_policy(options: &ServerOptions) -> Cors {
     let mut cors = Cors::default()
         .allowed_methods(["GET", "POST", "PUT", "PATCH", "DELETE"])
         .allow_any_header()
-        .expose_headers([trace::REQUEST_ID.as_str(), "retry-after", "location"])
+        .expose_headers([
+            trace::REQUEST_ID.as_str(),
+            "retry-after",
+            "location",
+            "ratelimit-limit",
+            "ratelimit-remaining",
+            "ratelimit-reset",
+        ])
         .max_age(600);
     for origin in &options.cors_origins {
         cors = if origin == "*" {

@@ -125,6 +125,10 @@ pub enum ProblemCode {
     BudgetNotFound,
     /// The tenant has as many budgets as it may.
     TooManyBudgets,
+    /// It was done as often as it may be for now; `Retry-After` says when it may be done again.
+    RateLimited,
+    /// There are as many as there may be; `detail` names the limit.
+    QuotaReached,
     /// The turn reached the time limit that was asked for.
     TurnTimeout,
     /// The server ended while the turn ran: some of its tools may have run.
@@ -162,7 +166,7 @@ impl ProblemCode {
             | Self::PermissionNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::TurnQueueFull => StatusCode::TOO_MANY_REQUESTS,
+            Self::TurnQueueFull | Self::RateLimited | Self::QuotaReached => StatusCode::TOO_MANY_REQUESTS,
             Self::SessionBusy
             | Self::TenantExists
             | Self::KeyNameTaken
@@ -255,6 +259,8 @@ impl ProblemCode {
             Self::BudgetExceeded => "The budget is spent",
             Self::BudgetNotFound => "There is no such budget",
             Self::TooManyBudgets => "The tenant has as many budgets as it may",
+            Self::RateLimited => "It was done as often as it may be for now",
+            Self::QuotaReached => "There are as many as there may be",
             Self::TurnInterrupted => "The turn was interrupted",
             Self::TurnFailed => "The CLI ended the turn with an error",
             Self::TurnTimeout => "The turn reached its time limit",
@@ -328,6 +334,8 @@ pub struct Problem {
     pub turn_id: Option<TurnId>,
     /// The methods that the path takes.
     pub allow: Option<String>,
+    /// How often a minute it may be done.
+    pub rate_limit: Option<u32>,
 }
 
 impl Problem {
@@ -341,6 +349,7 @@ impl Problem {
             retry_after: None,
             turn_id: None,
             allow: None,
+            rate_limit: None,
         }
     }
 
@@ -365,7 +374,14 @@ impl Problem {
         let mut response = HttpResponse::build(self.code.status());
         response.content_type(PROBLEM_JSON);
         if let Some(wait) = self.retry_after {
-            response.insert_header((header::RETRY_AFTER, wait.as_secs().max(1).to_string()));
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            response.insert_header((header::RETRY_AFTER, seconds.max(1).to_string()));
+        }
+        if let Some(limit) = self.rate_limit {
+            let wait = self.retry_after.unwrap_or_default().as_secs().max(1);
+            response.insert_header(("ratelimit-limit", limit.to_string()));
+            response.insert_header(("ratelimit-remaining", "0"));
+            response.insert_header(("ratelimit-reset", wait.to_string()));
         }
         if let Some(allow) = &self.allow {
             response.insert_header((header::ALLOW, allow.clone()));

@@ -13,6 +13,7 @@ const CALLER: &[Code] = &[
     Code::Unauthenticated,
     Code::Forbidden,
     Code::TenantSuspended,
+    Code::RateLimited,
     Code::Internal,
     Code::StoreUnavailable,
 ];
@@ -25,6 +26,7 @@ const BODY: &[Code] = &[
     Code::ValidationFailed,
 ];
 const OPTION: &[Code] = &[Code::OptionForbidden];
+const QUOTA: &[Code] = &[Code::QuotaReached];
 const SESSION: &[Code] = &[Code::SessionNotFound];
 /// What an operation that needs a session in use can answer.
 const IN_USE: &[Code] = &[Code::SessionNotFound, Code::SessionClosed, Code::SessionExpired];
@@ -41,6 +43,7 @@ const AGENT: &[Code] = &[
     Code::AgentsExhausted,
 ];
 const TURN_START: &[Code] = &[
+    Code::QuotaReached,
     Code::BudgetExceeded,
     Code::SessionBusy,
     Code::TurnQueueFull,
@@ -96,7 +99,7 @@ macro_rules! problems {
 
 problems! {
     /// Of an operation that makes a session.
-    CreateProblems: [CALLER, BODY, OPTION, WRITE, WORKSPACE];
+    CreateProblems: [CALLER, BODY, OPTION, QUOTA, WRITE, WORKSPACE];
     /// Of an operation that lists sessions.
     ListProblems: [CALLER, LIST];
     /// Of an operation that lists what a session has.
@@ -104,7 +107,7 @@ problems! {
     /// Of an operation that reads a session.
     ReadProblems: [CALLER, SESSION];
     /// Of an operation that changes a session.
-    ChangeProblems: [CALLER, BODY, IN_USE, WRITE];
+    ChangeProblems: [CALLER, BODY, OPTION, IN_USE, WRITE];
     /// Of an operation that closes a session.
     CloseProblems: [CALLER, SESSION, WRITE];
     /// Of an operation that makes a session ready.
@@ -126,7 +129,7 @@ problems! {
     /// Of an operation that puts files back.
     RewindProblems: [CALLER, BODY, IN_USE, WORKSPACE, AGENT, STEERING, TURN];
     /// Of an operation that forks a session.
-    ForkProblems: [CALLER, BODY, IN_USE, WRITE, WORKSPACE, FORK];
+    ForkProblems: [CALLER, BODY, OPTION, QUOTA, IN_USE, WRITE, WORKSPACE, FORK];
     /// Of an operation that makes a tenant.
     CreateTenantProblems: [CALLER, BODY, WRITE, NEW_TENANT];
     /// Of an operation that looks at a tenant.

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::problem::{Problem, ProblemCode};
 use crate::domain::{Principal, TurnId};
+use crate::service::Standing;
 
 /// The header of a request's id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -100,8 +101,29 @@ pub async fn around(
         }
     };
     name_request(response.headers_mut(), &id);
+    tell_limit(&mut response);
     span.in_scope(|| log(&response, client, begun));
     Ok(response)
+}
+
+/// Tells how near the nearest limit is.
+fn tell_limit(response: &mut ServiceResponse<BoxBody>) {
+    let standing = response.request().extensions().get::<Standing>().copied();
+    // A refusal tells of its own.
+    let Some(standing) = standing.filter(|_| !response.headers().contains_key("ratelimit-limit")) else {
+        return;
+    };
+    let seconds = standing.full_in.as_secs() + u64::from(standing.full_in.subsec_nanos() > 0);
+    let figures = [
+        ("ratelimit-limit", u64::from(standing.limit)),
+        ("ratelimit-remaining", u64::from(standing.left)),
+        ("ratelimit-reset", seconds),
+    ];
+    for (name, figure) in figures {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static(name), HeaderValue::from(figure));
+    }
 }
 
 fn name_request(headers: &mut HeaderMap, id: &str) {

@@ -166,6 +166,7 @@ pub(super) fn tenant(settings: &Settings, command: &TenantCommand) -> anyhow::Re
         let suspend = async |name: &TenantName, suspended: bool, output: Output| {
             let change = TenantChange {
                 suspended: Some(suspended),
+                ..TenantChange::default()
             };
             let changed = service.update(operator, name, &change).await?;
             let word = if suspended { "is suspended" } else { "can be used" };
@@ -173,7 +174,9 @@ pub(super) fn tenant(settings: &Settings, command: &TenantCommand) -> anyhow::Re
         };
         match command {
             TenantCommand::Create { name, output } => {
-                let made = service.create(operator, name.clone()).await?;
+                let made = service
+                    .create(operator, name.clone(), TenantChange::default())
+                    .await?;
                 let words = format!("{}  {}", made.name, made.id);
                 show(*output, &TenantView::from(made), || words)
             }

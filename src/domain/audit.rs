@@ -30,6 +30,8 @@ pub enum AuditAction {
     ModelCredentialSet,
     /// A tenant's own credential for the model was removed.
     ModelCredentialRemoved,
+    /// An option was asked for that the tenant's policy forbids.
+    OptionRefused,
     /// A budget was set.
     BudgetSet,
     /// A budget was removed.

@@ -17,8 +17,10 @@ pub mod money;
 pub mod names;
 pub mod options;
 pub mod page;
+pub mod pattern;
 pub mod permission;
 pub mod principal;
+pub mod rate;
 pub mod session;
 pub mod tenant;
 pub mod transcript;
@@ -47,7 +49,7 @@ pub use permission::{
 };
 pub use principal::{Principal, Role};
 pub use session::{Activity, Session, SessionChange, SessionFilter, SessionStatus};
-pub use tenant::{Tenant, TenantChange};
+pub use tenant::{Room, SessionQuota, Tenant, TenantChange, TenantLimits, TenantNetwork, TenantPolicy};
 pub use transcript::{
     BadEntry, EntryPlace, InvalidPath, Transcript, TranscriptEntry, TranscriptFile, TranscriptPath,
 };

@@ -93,10 +93,14 @@ async fn forward(behind: &Behind, request: Request<Incoming>) -> Result<Response
         Kind::Message | Kind::Count => Some(asked_of(&body)?),
         Kind::Hello | Kind::Models => None,
     };
+    let tenant = gateway.limits.tenant(behind.meter.tenant()).await?;
     if let Some(asked) = &asked {
-        gateway.limits.check_model(&asked.model)?;
+        gateway.limits.check_model(tenant.as_ref(), &asked.model)?;
     }
-    let admission = gateway.limits.admit(behind.meter.tenant())?;
+    let admission = gateway
+        .limits
+        .admit(behind.meter.tenant(), tenant.as_ref())
+        .await?;
     let (credential, payer) = gateway.credentials.of(behind.meter.tenant()).await?;
     let bill = match (kind, asked, behind.meter.spender()) {
         (Kind::Message, Some(asked), Some(spender)) => {

@@ -12,7 +12,7 @@ pub mod billing;
 pub mod credential;
 mod door;
 mod forward;
-pub mod limits;
+mod limits;
 pub mod meter;
 mod refusal;
 mod usage;
@@ -23,14 +23,14 @@ use std::time::Duration;
 use url::Url;
 
 use self::credential::Credentials;
-use self::limits::TenantLimits;
+use self::limits::ModelLimits;
 use crate::domain::Clock;
 use crate::lifecycle::Tasks;
+use crate::limits::Limits;
 use crate::limits::prices::PriceTable;
 use crate::store::Store;
 
 pub use door::{Door, DoorClosed};
-pub use limits::LimitSettings;
 pub use meter::Meter;
 
 /// How the gateway is set.
@@ -38,8 +38,8 @@ pub use meter::Meter;
 pub struct GatewaySettings {
     /// Where the model's API is.
     pub upstream: Url,
-    /// What tenants may ask for.
-    pub limits: LimitSettings,
+    /// The models that may be asked: names, or beginnings that end in `*`. Empty: all.
+    pub models: Vec<String>,
     /// What models cost.
     pub prices: PriceTable,
     /// How long a request waits for others that hold what is left of its budget.
@@ -68,7 +68,7 @@ struct Shared {
     settings: GatewaySettings,
     client: reqwest::Client,
     credentials: Credentials,
-    limits: TenantLimits,
+    limits: ModelLimits,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
@@ -90,6 +90,7 @@ impl Gateway {
     pub fn new(
         settings: GatewaySettings,
         credentials: Credentials,
+        limits: Arc<Limits>,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         tasks: Tasks,
@@ -108,7 +109,7 @@ impl Gateway {
             client = client.no_proxy();
         }
         let client = client.build().map_err(GatewayError::Client)?;
-        let limits = TenantLimits::new(settings.limits.clone());
+        let limits = ModelLimits::new(settings.models.clone(), limits);
         Ok(Self {
             shared: Arc::new(Shared {
                 settings,

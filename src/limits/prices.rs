@@ -5,6 +5,7 @@
 
 use chrono::NaiveDate;
 
+use crate::domain::pattern::matches;
 use crate::domain::{Amount, MicroUsd, Usage};
 
 /// A price in micro-USD for a million tokens.
@@ -96,13 +97,6 @@ impl PriceTable {
             cache_write: most.cache_write.max(rates.cache_write),
             cache_write_hour: most.cache_write_hour.max(rates.cache_write_hour),
         })
-    }
-}
-
-fn matches(pattern: &str, model: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(beginning) => model.starts_with(beginning),
-        None => pattern == model,
     }
 }
 

@@ -6,6 +6,7 @@ use crate::agent::handle::AskError;
 use crate::agent::log::LogError;
 use crate::agent::{SteeringError, TurnRefused};
 use crate::domain::{PermissionDecision, TurnError, TurnErrorCode, TurnId};
+use crate::limits::TooOften;
 use crate::security::workspace::WorkspaceError;
 use crate::security::workspace_copy::CopyError;
 use crate::store::StoreError;
@@ -42,6 +43,26 @@ pub enum Error {
     /// There is no such budget of the tenant.
     #[error("there is no such budget")]
     BudgetNotFound,
+    /// It was done as often as it may be for now.
+    #[error("{what} of this {whose} are limited to {limit} a minute")]
+    RateLimited {
+        /// What.
+        what: &'static str,
+        /// Of whom: tenant, key or address.
+        whose: &'static str,
+        /// How often.
+        limit: u32,
+        /// When trying again makes sense.
+        retry_after: Duration,
+    },
+    /// There are as many as there may be.
+    #[error("the limit {limit} is reached: {most}")]
+    QuotaReached {
+        /// The limit, by its name in the tenant's limits.
+        limit: &'static str,
+        /// How many there may be.
+        most: u32,
+    },
     /// The tenant has as many budgets as it may.
     #[error("a tenant has at most {most} budgets")]
     TooManyBudgets {
@@ -181,6 +202,25 @@ pub enum Error {
 
 /// How long a client is asked to wait for a busy session or a stopping server.
 pub(super) const RETRY_SOON: Duration = Duration::from_secs(2);
+
+impl From<TooOften> for Error {
+    fn from(error: TooOften) -> Self {
+        match error {
+            TooOften::Limited {
+                what,
+                whose,
+                limit,
+                wait,
+            } => Self::RateLimited {
+                what,
+                whose,
+                limit,
+                retry_after: wait,
+            },
+            TooOften::Store(error) => Self::Store(error),
+        }
+    }
+}
 
 impl From<LogError> for Error {
     fn from(error: LogError) -> Self {

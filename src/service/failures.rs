@@ -1,11 +1,13 @@
 //! Which refused credentials are entered in the audit. Whoever guesses keys must not be able to fill it.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::limits::network_of;
 
 /// From one place, one is noted in so long.
 const WINDOW: Duration = Duration::from_mins(1);
@@ -59,19 +61,10 @@ impl Failures {
     }
 }
 
-/// Whoever has one address of IPv6 has 2^64 of them.
-fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = address.to_bits() >> 64 << 64;
-            IpAddr::V6(Ipv6Addr::from_bits(network))
-        }
-        address @ IpAddr::V4(_) => address,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]

@@ -70,6 +70,9 @@ impl ForkService {
         order: ForkOrder,
     ) -> Result<SessionDetails, Error> {
         let original = self.sessions.find_usable(caller, id).await?;
+        // The policy may be another one by now.
+        self.sessions.check_policy(caller, &original.options).await?;
+        self.sessions.count_new(caller).await?;
         let history = self.history(caller, id, order.up_to).await?;
         let stored = self.store.read_transcript(caller.tenant, id).await?;
         let conversation = ClaudeSessionId::generate(&*self.clock);
@@ -112,7 +115,7 @@ impl ForkService {
             );
             off_the_worker(move || copy_tree(from.dir(), &to, limits).map_err(Error::from)).await?;
         }
-        self.store.insert_session(caller.tenant, &fork).await?;
+        self.sessions.insert(caller, &fork).await?;
         for (path, lines) in &copied {
             for lines in lines.chunks(BATCH as usize) {
                 self.agents

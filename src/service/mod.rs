@@ -23,6 +23,7 @@ mod turns;
 use std::sync::Arc;
 
 pub use crate::agent::{OnBusy, OnLost};
+pub use crate::limits::{Counted, Limits, Standing};
 pub use crate::security::workspace::WorkspaceError;
 pub use crate::security::workspace_copy::{CopyError, CopyLimits};
 pub use crate::store::StoreError;
@@ -37,7 +38,7 @@ pub use idempotency::Once;
 pub use metrics::{METRICS_TYPE, MetricsService};
 pub use models::{ModelInfo, ModelService};
 pub use permissions::{PermissionAnswer, PermissionService};
-pub use sessions::{NewSession, SessionDetails, SessionQuery, SessionService, SessionState};
+pub use sessions::{NewSession, SessionDetails, SessionQuery, SessionRules, SessionService, SessionState};
 pub use spending::{BudgetOrder, SpendingService, UsageFilter};
 pub use steering::{Rewound, SteeringService};
 pub use tenants::{AuditBroken, AuditRecord, NewKey, TenantService, verify_audit};

@@ -9,11 +9,13 @@ use serde_json::{Map, Value};
 
 use super::error::Error;
 use crate::agent::{Agents, Folders};
+use crate::domain::pattern::any_matches;
 use crate::domain::{
-    Activity, ClaudeSessionId, Clock, Event, EventBody, EventId, EventKind, EventQuery, Page, Plugin,
-    Principal, Session, SessionChange, SessionFilter, SessionId, SessionOptions, SessionStatus, Subdir,
-    UserId,
+    Activity, AuditAction, AuditNote, ClaudeSessionId, Clock, Event, EventBody, EventId, EventKind,
+    EventQuery, Page, Plugin, Principal, Room, Session, SessionChange, SessionFilter, SessionId,
+    SessionOptions, SessionQuota, SessionStatus, Subdir, TenantPolicy, UserId,
 };
+use crate::limits::{Counted, Limits};
 use crate::security::workspace::Workspaces;
 use crate::store::Store;
 
@@ -80,6 +82,17 @@ pub struct SessionDetails {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
+/// What holds for all sessions.
+#[derive(Debug, Clone)]
+pub struct SessionRules {
+    /// What sessions get that do not say otherwise.
+    pub defaults: SessionOptions,
+    /// The variables that sessions may set for their agents: names, or beginnings that end in `*`.
+    pub environment: Vec<String>,
+    /// How long a session lives after its last use; zero: for ever.
+    pub ttl: Duration,
+}
+
 /// Sessions and their history.
 #[derive(Debug)]
 pub struct SessionService {
@@ -87,6 +100,7 @@ pub struct SessionService {
     agents: Agents,
     workspaces: Arc<Workspaces>,
     clock: Arc<dyn Clock>,
+    limits: Arc<Limits>,
     defaults: SessionOptions,
     /// The variables that sessions may set for their agents: names, or beginnings that end in `*`.
     environment: Vec<String>,
@@ -95,23 +109,28 @@ pub struct SessionService {
 }
 
 impl SessionService {
-    /// The use cases over these parts. A `ttl` of zero means that sessions never expire.
+    /// The use cases over these parts.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
         agents: Agents,
         workspaces: Arc<Workspaces>,
         clock: Arc<dyn Clock>,
-        defaults: SessionOptions,
-        environment: Vec<String>,
-        ttl: Duration,
+        limits: Arc<Limits>,
+        rules: SessionRules,
     ) -> Self {
+        let SessionRules {
+            defaults,
+            environment,
+            ttl,
+        } = rules;
         let ttl = (!ttl.is_zero()).then_some(ttl);
         Self {
             store,
             agents,
             workspaces,
             clock,
+            limits,
             defaults,
             environment,
             ttl,
@@ -126,6 +145,7 @@ impl SessionService {
             });
         }
         self.check_environment(&new.options)?;
+        let policy = self.check_policy(caller, &new.options).await?;
         let now = self.clock.now();
         let session = Session {
             id: SessionId::generate(&*self.clock),
@@ -134,7 +154,7 @@ impl SessionService {
             subdir: new.subdir,
             title: new.title,
             metadata: new.metadata,
-            options: new.options.or(self.defaults.clone()),
+            options: policy.applied_to(new.options).or(self.defaults.clone()),
             claude_session_id: ClaudeSessionId::generate(&*self.clock),
             conversation_started: false,
             status: SessionStatus::Active,
@@ -143,8 +163,9 @@ impl SessionService {
             last_active_at: now,
             closed_at: None,
         };
+        self.count_new(caller).await?;
         let folders = self.make_folders(caller, &session).await?;
-        self.store.insert_session(caller.tenant, &session).await?;
+        self.insert(caller, &session).await?;
         self.agents.prewarm(session.clone(), folders);
         Ok(self.details(caller, session))
     }
@@ -200,6 +221,12 @@ impl SessionService {
         change: SessionChange,
     ) -> Result<SessionDetails, Error> {
         self.find_usable(caller, id).await?;
+        let asked = SessionOptions {
+            model: change.model.clone().flatten(),
+            permission_mode: change.permission_mode,
+            ..SessionOptions::default()
+        };
+        self.check_policy(caller, &asked).await?;
         let changed = self.store.update_session(caller.tenant, id, &change).await?;
         let session = changed.ok_or(Error::SessionClosed)?;
         if change.changes_options() {
@@ -317,16 +344,62 @@ impl SessionService {
         .await
     }
 
+    /// The tenant's policy, if it allows these options.
+    pub(super) async fn check_policy(
+        &self,
+        caller: &Principal,
+        options: &SessionOptions,
+    ) -> Result<TenantPolicy, Error> {
+        let tenant = self.limits.of(caller.tenant).await?;
+        let policy = tenant.map(|tenant| tenant.policy).unwrap_or_default();
+        let Some(option) = policy.forbidden(options) else {
+            return Ok(policy);
+        };
+        let action = AuditAction::OptionRefused;
+        let note = AuditNote::by(caller, self.clock.now(), caller.tenant, action, &option);
+        self.store.append_audit(&[note]).await?;
+        Err(Error::OptionForbidden { option })
+    }
+
+    /// Counts a session that is about to be made.
+    pub(super) async fn count_new(&self, caller: &Principal) -> Result<(), Error> {
+        self.limits
+            .count(Counted::Session, caller.tenant, caller.key)
+            .await?;
+        Ok(())
+    }
+
+    /// Stores a new session, if the tenant and the user may have another one.
+    pub(super) async fn insert(&self, caller: &Principal, session: &Session) -> Result<(), Error> {
+        let tenant = self.limits.of(caller.tenant).await?;
+        let limits = tenant.map(|tenant| tenant.limits).unwrap_or_default();
+        let most = |limit: Option<u32>| limit.filter(|most| *most > 0);
+        let quota = SessionQuota {
+            of_tenant: most(limits.sessions_max),
+            of_user: most(limits.user_sessions_max),
+            used_after: self.expiry_border(),
+        };
+        if quota.of_tenant.is_none() && quota.of_user.is_none() {
+            return Ok(self.store.insert_session(caller.tenant, session).await?);
+        }
+        let room = self
+            .store
+            .insert_session_within(caller.tenant, session, &quota)
+            .await?;
+        let (limit, most) = match room {
+            Room::Free => return Ok(()),
+            Room::TenantFull => ("sessions_max", quota.of_tenant),
+            Room::UserFull => ("user_sessions_max", quota.of_user),
+        };
+        Err(Error::QuotaReached {
+            limit,
+            most: most.unwrap_or_default(),
+        })
+    }
+
     /// Whether the variables that a session asks for are for sessions to set.
     fn check_environment(&self, options: &SessionOptions) -> Result<(), Error> {
-        let allowed = |name: &String| {
-            self.environment
-                .iter()
-                .any(|allowed| match allowed.strip_suffix('*') {
-                    Some(beginning) => name.starts_with(beginning),
-                    None => allowed == name,
-                })
-        };
+        let allowed = |name: &String| any_matches(&self.environment, name);
         match options
             .env
             .iter()

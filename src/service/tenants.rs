@@ -74,10 +74,19 @@ impl TenantService {
         }
     }
 
-    /// Makes a tenant.
-    pub async fn create(&self, caller: &Principal, name: TenantName) -> Result<Tenant, Error> {
+    /// Makes a tenant on these terms.
+    pub async fn create(
+        &self,
+        caller: &Principal,
+        name: TenantName,
+        terms: TenantChange,
+    ) -> Result<Tenant, Error> {
         let now = self.clock.now();
-        let tenant = Tenant::new(TenantId::generate(&*self.clock), name, now);
+        let tenant = Tenant {
+            policy: terms.policy.unwrap_or_default(),
+            limits: terms.limits.unwrap_or_default(),
+            ..Tenant::new(TenantId::generate(&*self.clock), name, now)
+        };
         let note = AuditNote::by(caller, now, tenant.id, AuditAction::TenantCreated, &tenant.name);
         if self.store.insert_tenant(&tenant, &note).await? {
             Ok(tenant)
@@ -136,6 +145,14 @@ impl TenantService {
         );
         if let Some(suspended) = change.suspended {
             note = note.with("suspended", suspended);
+        }
+        if change.policy.is_some() || change.limits.is_some() {
+            let changed = [
+                ("policy", change.policy.is_some()),
+                ("limits", change.limits.is_some()),
+            ];
+            let names = changed.into_iter().filter(|(_, is)| *is).map(|(name, _)| name);
+            note = note.with("changed", names.collect::<Vec<_>>());
         }
         let changed = self.store.update_tenant(tenant.id, change, &note).await?;
         self.tenants.forget(tenant.id);

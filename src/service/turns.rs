@@ -17,6 +17,8 @@ use crate::domain::{
     BudgetStanding, BudgetVerdict, Clock, Page, Principal, Session, SessionId, Spender, Turn, TurnId,
     TurnReceipt, TurnStatus,
 };
+use crate::limits::counter::{Counter, Occupied};
+use crate::limits::{Counted, Limits};
 use crate::store::Store;
 
 /// More budgets than can cover a session: four scopes, three periods.
@@ -58,6 +60,8 @@ pub struct TurnService {
     sessions: Arc<SessionService>,
     idempotency: Idempotency,
     clock: Arc<dyn Clock>,
+    limits: Arc<Limits>,
+    running: Counter,
     /// How many stored events are read at once for a reader that fell behind.
     read_batch: u32,
     /// The longest attachment, in bytes.
@@ -72,6 +76,7 @@ impl TurnService {
         agents: Agents,
         sessions: Arc<SessionService>,
         clock: Arc<dyn Clock>,
+        limits: Arc<Limits>,
         read_batch: u32,
         attachment_max_bytes: u64,
     ) -> Self {
@@ -81,6 +86,8 @@ impl TurnService {
             agents,
             sessions,
             clock,
+            limits,
+            running: Counter::default(),
             read_batch,
             attachment_max_bytes,
         }
@@ -212,6 +219,7 @@ impl TurnService {
         order: TurnOrder,
     ) -> Result<StartedTurn, Error> {
         self.check_budgets(caller, &session).await?;
+        let occupied = self.count(caller).await?;
         let folders = self.sessions.folders(caller, &session).await?;
         let (content, attachments) = attachments::content(
             &order.message,
@@ -231,8 +239,23 @@ impl TurnService {
             on_lost: order.on_lost,
             request_key: order.once.map(|once| once.key),
             key: caller.key,
+            occupied,
         };
         Ok(self.agents.start_turn(new).await?)
+    }
+
+    /// Counts a turn that is about to begin: it is one of the tenant's until it has ended.
+    async fn count(&self, caller: &Principal) -> Result<Occupied, Error> {
+        self.limits
+            .count(Counted::Turn, caller.tenant, caller.key)
+            .await?;
+        let tenant = self.limits.of(caller.tenant).await?;
+        let most = tenant.and_then(|tenant| tenant.limits.turns_max).unwrap_or(0);
+        let occupied = self.running.occupy(caller.tenant, most);
+        occupied.ok_or(Error::QuotaReached {
+            limit: "turns_max",
+            most,
+        })
     }
 
     /// Refuses a turn that could ask the model nothing.

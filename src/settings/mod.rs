@@ -20,6 +20,7 @@ mod prices;
 mod redacted;
 mod session;
 mod telemetry;
+mod tenants;
 mod user;
 
 use std::path::Path;
@@ -41,6 +42,7 @@ pub use permissions::{OnTimeout, PermissionsSection};
 pub use prices::{PriceSettings, UnknownPrice};
 pub use session::{PgTls, SessionSection, StorageKind};
 pub use telemetry::{LogFormat, TelemetrySection};
+pub use tenants::{RatesSection, TenantsSection};
 pub use user::UserSection;
 
 /// Everything that can be set.
@@ -73,6 +75,10 @@ pub struct Settings {
     pub events: EventsSection,
     /// The model's API.
     pub model: ModelSection,
+    /// How much tenants may ask for.
+    pub tenants: TenantsSection,
+    /// How often keys and addresses may do things.
+    pub rates: RatesSection,
     /// Logs.
     pub telemetry: TelemetrySection,
 }

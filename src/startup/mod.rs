@@ -25,7 +25,6 @@ use crate::api::{self, ApiState, Authenticator};
 use crate::domain::{Clock, SystemClock};
 use crate::gateway::billing::settle_abandoned;
 use crate::lifecycle::{Shutdown, Tasks};
-use crate::limits::tenants::Tenants;
 use crate::security::sealing::SealingKeys;
 use crate::security::workspace::{WorkspaceError, Workspaces};
 use crate::service::Housekeeping;
@@ -165,10 +164,12 @@ impl Application {
         let fence = fence::build(&settings, guardian.as_deref(), &homes).await?;
         let isolation = fence.level;
         let sealing = sealing_keys(&settings)?;
+        let limits = Arc::new(parts::limits(&settings, &store, &clock));
         let gateway = parts::gateway(
             &settings,
             scripted_model.as_ref(),
             &sealing,
+            &limits,
             &store,
             &clock,
             &tasks,
@@ -179,6 +180,7 @@ impl Application {
                 guardian,
                 fence,
                 gateway: gateway.clone(),
+                limits: Some(Arc::clone(&limits)),
                 ..parts::launch_settings(&settings, scripted_model.as_ref())
             },
             homes,
@@ -200,8 +202,8 @@ impl Application {
         }
         start_chores(&settings, &store, &agents, &clock, &tasks, &shutdown);
 
-        let tenants = Arc::new(Tenants::new(Arc::clone(&store), settings.auth.cache_ttl));
-        let (authentication, first_key) = access::authentication(&settings, &store, &tenants, &clock).await?;
+        let (authentication, first_key) =
+            access::authentication(&settings, &store, limits.tenants(), &clock).await?;
         let authentication = Arc::new(authentication);
         let parts = services::Parts {
             settings: &settings,
@@ -211,14 +213,14 @@ impl Application {
             clock: Arc::clone(&clock),
             shutdown: shutdown.clone(),
             isolation,
-            tenants,
+            limits: Arc::clone(&limits),
             authentication: Arc::clone(&authentication),
             sealing,
             gateway,
         };
         let state = ApiState {
             services: parts.into_services(),
-            authenticator: Authenticator::new(authentication),
+            authenticator: Authenticator::new(authentication, limits),
             limits: parts::api_limits(&settings),
             cursors: cursor_key(&*store).await?,
         };

@@ -1,6 +1,5 @@
 //! From settings to what the parts are made with.
 
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,12 +13,15 @@ use crate::agent::fence::Fence;
 use crate::agent::launch::LaunchSettings;
 use crate::agent::{AgentSettings, DiskLimits, FeedLimits, QuestionSettings};
 use crate::api::{ApiLimits, ServerOptions};
-use crate::domain::{Clock, CredentialKind, MicroUsd};
+use crate::domain::{Clock, CredentialKind, MicroUsd, TenantLimits};
 use crate::gateway::credential::{Credential, Credentials};
-use crate::gateway::{Gateway, GatewaySettings, LimitSettings};
+use crate::gateway::{Gateway, GatewaySettings};
 use crate::guardian;
 use crate::lifecycle::Tasks;
 use crate::limits::prices::{Price, PriceTable, Rates, UnknownModel};
+use crate::limits::rate::RateLimiter;
+use crate::limits::tenants::Tenants;
+use crate::limits::{KeyRates, Limits};
 use crate::security::environment;
 use crate::security::sealing::SealingKeys;
 use crate::service::{CopyLimits, KeepRules, ModelAccess};
@@ -75,6 +77,7 @@ pub(super) fn gateway(
     settings: &Settings,
     scripted_model: Option<&ScriptedModel>,
     sealing: &SealingKeys,
+    limits: &Arc<Limits>,
     store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
     tasks: &Tasks,
@@ -92,11 +95,7 @@ pub(super) fn gateway(
     };
     let settings = GatewaySettings {
         upstream,
-        limits: LimitSettings {
-            models: model.allowed_models.clone(),
-            concurrency: NonZeroU32::new(model.concurrency_max),
-            per_minute: NonZeroU32::new(model.requests_per_minute_max),
-        },
+        models: model.allowed_models.clone(),
         prices: price_table(model),
         budget_wait: model.budget_wait,
         request_max_bytes: model.request_max_bytes,
@@ -110,11 +109,32 @@ pub(super) fn gateway(
     let gateway = Gateway::new(
         settings,
         credentials,
+        Arc::clone(limits),
         Arc::clone(store),
         Arc::clone(clock),
         tasks.clone(),
     )?;
     Ok(Some(gateway))
+}
+
+/// What tenants, keys and addresses may do, and how often.
+pub(super) fn limits(settings: &Settings, store: &Arc<dyn Store>, clock: &Arc<dyn Clock>) -> Limits {
+    let tenants = Arc::new(Tenants::new(Arc::clone(store), settings.auth.cache_ttl));
+    // Other stores have one server each.
+    let is_shared = store.backend() == "postgresql";
+    let rates = RateLimiter::new(Arc::clone(clock), is_shared.then(|| Arc::clone(store)));
+    let keys = KeyRates {
+        address_requests: settings.rates.address_requests_per_minute,
+        requests: settings.rates.key_requests_per_minute,
+        sessions: settings.rates.key_sessions_per_minute,
+        turns: settings.rates.key_turns_per_minute,
+    };
+    let defaults = TenantLimits {
+        model_requests_max: Some(settings.model.concurrency_max),
+        model_requests_per_minute: Some(settings.model.requests_per_minute_max),
+        ..settings.tenants.limits()
+    };
+    Limits::new(tenants, rates, keys, defaults)
 }
 
 fn price_table(model: &ModelSection) -> PriceTable {
@@ -208,6 +228,7 @@ pub(super) fn launch_settings(settings: &Settings, scripted_model: Option<&Scrip
         fence: Fence::none(),
         home_template: agent.home_template.clone(),
         mcp_servers: settings.mcp_servers.0.clone(),
+        limits: None,
         plugins: settings
             .plugins
             .iter()

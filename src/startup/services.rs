@@ -8,13 +8,13 @@ use crate::domain::Clock;
 use crate::gateway::Gateway;
 use crate::jail::Level;
 use crate::lifecycle::Shutdown;
-use crate::limits::tenants::Tenants;
+use crate::limits::Limits;
 use crate::security::sealing::SealingKeys;
 use crate::security::workspace::Workspaces;
 use crate::service::{
     AuthenticationService, CredentialService, ForkService, HealthService, MetricsService, ModelService,
-    PermissionService, Services, SessionService, SpendingService, SteeringService, TenantService,
-    TurnService,
+    PermissionService, Services, SessionRules, SessionService, SpendingService, SteeringService,
+    TenantService, TurnService,
 };
 use crate::settings::Settings;
 use crate::store::Store;
@@ -28,7 +28,7 @@ pub(super) struct Parts<'a> {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) shutdown: Shutdown,
     pub(super) isolation: Level,
-    pub(super) tenants: Arc<Tenants>,
+    pub(super) limits: Arc<Limits>,
     pub(super) authentication: Arc<AuthenticationService>,
     pub(super) sealing: SealingKeys,
     pub(super) gateway: Option<Gateway>,
@@ -46,15 +46,19 @@ impl Parts<'_> {
             agents(),
             self.workspaces,
             clock(),
-            settings.defaults.options(),
-            settings.agent.session_environment.clone(),
-            settings.session.ttl,
+            Arc::clone(&self.limits),
+            SessionRules {
+                defaults: settings.defaults.options(),
+                environment: settings.agent.session_environment.clone(),
+                ttl: settings.session.ttl,
+            },
         ));
         let turns = TurnService::new(
             store(),
             agents(),
             Arc::clone(&sessions),
             clock(),
+            Arc::clone(&self.limits),
             settings.events.read_batch,
             settings.limits.attachment_max_bytes,
         );
@@ -67,7 +71,7 @@ impl Parts<'_> {
         );
         let tenants = Arc::new(TenantService::new(
             store(),
-            self.tenants,
+            Arc::clone(self.limits.tenants()),
             self.authentication,
             clock(),
         ));

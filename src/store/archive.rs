@@ -35,7 +35,7 @@ pub enum Record {
     /// A tenant.
     Tenant {
         /// The tenant.
-        tenant: Tenant,
+        tenant: Box<Tenant>,
     },
     /// A key of a tenant's.
     Key {
@@ -269,6 +269,7 @@ async fn write_records(
         after = Some(last.name.clone());
         for tenant in tenants {
             let id = tenant.id;
+            let tenant = Box::new(tenant);
             lines.record(&Record::Tenant { tenant })?;
             write_keys(store, id, lines).await?;
             if let Some(credential) = store.find_model_credential(id).await? {

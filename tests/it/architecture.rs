@@ -25,6 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "guardian",
             "jail",
             "lifecycle",
+            "limits",
             "protocol",
             "security",
             "store",

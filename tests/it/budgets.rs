@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paddock::domain::{
-    AuditAction, AuditNote, Budget, BudgetId, BudgetPeriod, BudgetScope, Clock as _, CredentialKind,
-    MicroUsd, SessionId, SystemClock, Tenant, TenantId, TurnId, UsageQuery,
+    AuditAction, AuditNote, Budget, BudgetId, BudgetPeriod, BudgetScope, Clock, CredentialKind, MicroUsd,
+    SessionId, SystemClock, Tenant, TenantId, TenantLimits, TurnId, UsageQuery,
 };
 use paddock::gateway::credential::{Credential, Credentials};
 use paddock::gateway::meter::Account;
-use paddock::gateway::{Gateway, GatewaySettings, LimitSettings};
+use paddock::gateway::{Gateway, GatewaySettings};
 use paddock::lifecycle::Tasks;
 use paddock::limits::prices::{Price, PriceTable, Rates, UnknownModel};
+use paddock::limits::rate::RateLimiter;
+use paddock::limits::tenants::Tenants;
+use paddock::limits::{KeyRates, Limits};
 use paddock::security::sealing::SealingKeys;
 use paddock::store::sql::CommitOptions;
 use paddock::store::sqlite::{SqliteOptions, SqliteStore};
@@ -423,7 +426,7 @@ async fn sixty_four_turns_at_once_spend_no_more_than_the_cap_and_one_request() {
     };
     let settings = GatewaySettings {
         upstream: model.base_url().parse().unwrap(),
-        limits: LimitSettings::default(),
+        models: Vec::new(),
         prices: PriceTable::new(vec![price], UnknownModel::Refuse),
         budget_wait: Duration::from_mins(1),
         request_max_bytes: 1024 * 1024,
@@ -434,7 +437,11 @@ async fn sixty_four_turns_at_once_spend_no_more_than_the_cap_and_one_request() {
     };
     let tasks = Tasks::on(tokio::runtime::Handle::current());
     let credentials = Credentials::new(Some(credential), SealingKeys::default(), Arc::clone(&held));
-    let gateway = Gateway::new(settings, credentials, held, Arc::new(SystemClock), tasks).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let tenants = Arc::new(Tenants::new(Arc::clone(&held), Duration::from_secs(2)));
+    let rates = RateLimiter::new(Arc::clone(&clock), None);
+    let limits = Limits::new(tenants, rates, KeyRates::default(), TenantLimits::default());
+    let gateway = Gateway::new(settings, credentials, Arc::new(limits), held, clock, tasks).unwrap();
     let http = Client::new(([127, 0, 0, 1], 1).into(), None).http().clone();
     let body = json!({"model": "claude-opus-5-5", "max_tokens": 100, "stream": true,
         "messages": [{"role": "user", "content": "% usage input=30 output=100\n% say hi"}]});

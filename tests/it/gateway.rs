@@ -1,20 +1,23 @@
 //! The model gateway: the credential stays with it, what passes is left as it is, and what is used is counted.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use paddock::domain::{
-    Clock, CredentialKind, SessionId, SystemClock, TenantId, TurnId, Usage, UsageGroup, UsageQuery, UserId,
+    Clock, CredentialKind, SessionId, SystemClock, Tenant, TenantId, TenantLimits, TurnId, Usage, UsageGroup,
+    UsageQuery, UserId,
 };
 use paddock::gateway::credential::{Credential, Credentials};
 use paddock::gateway::meter::Account;
-use paddock::gateway::{Door, Gateway, GatewaySettings, LimitSettings};
+use paddock::gateway::{Door, Gateway, GatewaySettings};
 use paddock::lifecycle::Tasks;
 use paddock::limits::prices::{PriceTable, UnknownModel};
+use paddock::limits::rate::RateLimiter;
+use paddock::limits::tenants::Tenants;
+use paddock::limits::{KeyRates, Limits};
 use paddock::security::sealing::SealingKeys;
 use paddock::store::memory::MemoryStore;
-use paddock::store::{Store, UsageLedger as _};
+use paddock::store::{Store, TenantStore as _, UsageLedger as _};
 use reqwest::{Method, Response};
 use scripted_model::{Options, ScriptedModel};
 use secrecy::ExposeSecret as _;
@@ -37,9 +40,17 @@ struct Stage {
 
 impl Stage {
     async fn on(upstream: &str, change: impl FnOnce(&mut GatewaySettings, &mut Credential)) -> Self {
+        Self::limited(upstream, TenantLimits::default(), change).await
+    }
+
+    async fn limited(
+        upstream: &str,
+        limits: TenantLimits,
+        change: impl FnOnce(&mut GatewaySettings, &mut Credential),
+    ) -> Self {
         let mut settings = GatewaySettings {
             upstream: upstream.parse().unwrap(),
-            limits: LimitSettings::default(),
+            models: Vec::new(),
             prices: PriceTable::new(Vec::new(), UnknownModel::Free),
             budget_wait: Duration::from_secs(20),
             request_max_bytes: 1024 * 1024,
@@ -58,8 +69,13 @@ impl Stage {
         let credentials = Credentials::new(Some(credential), SealingKeys::default(), Arc::clone(&held));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = Tasks::on(tokio::runtime::Handle::current());
-        let gateway = Gateway::new(settings, credentials, held, clock, tasks).unwrap();
         let tenant = TenantId::generate(&SystemClock);
+        let known = Tenant::new(tenant, "acme".parse().unwrap(), SystemClock.now());
+        store.ensure_tenant(&known).await.unwrap();
+        let tenants = Arc::new(Tenants::new(Arc::clone(&held), Duration::ZERO));
+        let rates = RateLimiter::new(Arc::clone(&clock), None);
+        let limits = Arc::new(Limits::new(tenants, rates, KeyRates::default(), limits));
+        let gateway = Gateway::new(settings, credentials, limits, held, clock, tasks).unwrap();
         let door = gateway.open_door(account(tenant)).await.unwrap();
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
         Self {
@@ -441,12 +457,13 @@ async fn what_the_cli_does_not_need_is_not_forwarded() {
 #[tokio::test]
 async fn a_tenants_limits_are_told_in_the_apis_own_shape() {
     let model = model();
-    let stage = Stage::on(&model.base_url(), |settings, _| {
-        settings.limits = LimitSettings {
-            models: vec!["claude-opus-*".into()],
-            concurrency: NonZeroU32::new(1),
-            per_minute: NonZeroU32::new(3),
-        };
+    let limits = TenantLimits {
+        model_requests_max: Some(1),
+        model_requests_per_minute: Some(3),
+        ..TenantLimits::default()
+    };
+    let stage = Stage::limited(&model.base_url(), limits, |settings, _| {
+        settings.models = vec!["claude-opus-*".into()];
     })
     .await;
     let other_model = json!({"model": "claude-haiku-5-5", "messages": []});

@@ -25,6 +25,7 @@ mod forks;
 mod gateway;
 mod input;
 mod lifecycle;
+mod limits;
 mod openapi;
 mod options;
 mod permissions;

@@ -39,6 +39,17 @@ pub(super) fn is_key_name(name: &str) -> Result<(), ValidationError> {
     }
 }
 
+pub(super) fn are_names(names: &[String], limits: &ApiLimits) -> Result<(), ValidationError> {
+    has_room(names.len(), limits)?;
+    let good = |name: &String| (1..=256).contains(&name.len()) && !name.chars().any(char::is_control);
+    if names.iter().all(good) {
+        Ok(())
+    } else {
+        let words = "each must have 1 to 256 bytes, none of them a control character";
+        Err(rule("invalid_name", words))
+    }
+}
+
 pub(super) fn is_amount(usd: f64) -> Result<(), ValidationError> {
     if (0.0..=1e9).contains(&usd) {
         Ok(())

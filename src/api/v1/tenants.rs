@@ -7,16 +7,20 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use validator::Validate;
 
+use super::options::SessionOptionsRequest;
 use super::paging::PageQuery;
-use super::rules::is_tenant_name;
+use super::rules::{are_names, is_tenant_name};
 use super::{checked, tenant_name};
 use crate::api::ApiLimits;
 use crate::api::auth::{AsAdmin, AsOwner, Caller};
-use crate::api::input::{CheckRequest, ValidJson, ValidQuery};
+use crate::api::input::{CheckRequest, ValidJson, ValidQuery, broken_rules};
 use crate::api::page::{CursorKey, CursorScope, PageView};
-use crate::api::problem::Problem;
+use crate::api::problem::{FieldError, Problem};
 use crate::api::responses::{ChangeTenantProblems, CreateTenantProblems, ListProblems, ReadTenantProblems};
-use crate::domain::{Tenant, TenantChange, TenantName};
+use crate::domain::{
+    PermissionMode, SessionOptions, Tenant, TenantChange, TenantLimits, TenantName, TenantNetwork,
+    TenantPolicy,
+};
 use crate::service::Services;
 
 /// A tenant.
@@ -32,6 +36,10 @@ pub struct TenantView {
     /// Since when its credentials are not taken; null while they are.
     #[schema(required)]
     suspended_at: Option<DateTime<Utc>>,
+    /// What its sessions may ask for; what is absent is as the server allows.
+    policy: TenantPolicy,
+    /// How much it may ask for; what is absent is as the server's settings say.
+    limits: TenantLimits,
 }
 
 impl From<Tenant> for TenantView {
@@ -41,6 +49,11 @@ impl From<Tenant> for TenantView {
             name: tenant.name.to_string(),
             created_at: tenant.created_at,
             suspended_at: tenant.suspended_at,
+            policy: TenantPolicy {
+                defaults: tenant.policy.defaults.as_ref().map(SessionOptions::shown),
+                ..tenant.policy
+            },
+            limits: tenant.limits,
         }
     }
 }
@@ -54,9 +67,101 @@ pub struct CreateTenantRequest {
     #[validate(required, custom(function = "is_tenant_name"))]
     #[schema(required, nullable = false, example = "acme")]
     name: Option<String>,
+    /// What its sessions may ask for.
+    #[schema(nullable = false)]
+    policy: Option<PolicyRequest>,
+    /// How much it may ask for.
+    #[schema(nullable = false)]
+    limits: Option<TenantLimits>,
 }
 
-impl CheckRequest for CreateTenantRequest {}
+impl CheckRequest for CreateTenantRequest {
+    fn check_inner(&self, limits: &ApiLimits) -> Vec<FieldError> {
+        self.policy
+            .as_ref()
+            .map(|policy| policy.check(limits))
+            .unwrap_or_default()
+    }
+}
+
+/// What a tenant's sessions may ask for. A list that is absent allows all that the server allows; names may end in `*`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyRequest {
+    /// The permission modes that sessions may have.
+    #[schema(nullable = false)]
+    permission_modes: Option<Vec<PermissionMode>>,
+    /// The models that may be asked, also by sub-agents.
+    #[schema(nullable = false, example = json!(["claude-haiku-*"]))]
+    models: Option<Vec<String>>,
+    /// The tools that sessions may allow without a permission.
+    #[schema(nullable = false)]
+    tools: Option<Vec<String>>,
+    /// Tools that are offered to the model in no session.
+    #[schema(nullable = false)]
+    denied_tools: Option<Vec<String>>,
+    /// The MCP servers that sessions may bring, by name.
+    #[schema(nullable = false)]
+    mcp_servers: Option<Vec<String>>,
+    /// The commands that MCP servers of sessions may be.
+    #[schema(nullable = false)]
+    mcp_commands: Option<Vec<String>>,
+    /// The plugins that sessions may have, by path.
+    #[schema(nullable = false)]
+    plugins: Option<Vec<String>>,
+    /// The variables that sessions may set, of those that the server lets sessions set.
+    #[schema(nullable = false)]
+    env: Option<Vec<String>>,
+    /// Which network its agents get, at most.
+    #[schema(nullable = false)]
+    network: Option<TenantNetwork>,
+    /// What sessions get that do not say otherwise, before the server's own defaults.
+    #[schema(nullable = false)]
+    defaults: Option<SessionOptionsRequest>,
+}
+
+impl PolicyRequest {
+    fn check(&self, limits: &ApiLimits) -> Vec<FieldError> {
+        let lists = [
+            ("models", &self.models),
+            ("tools", &self.tools),
+            ("denied_tools", &self.denied_tools),
+            ("mcp_servers", &self.mcp_servers),
+            ("mcp_commands", &self.mcp_commands),
+            ("plugins", &self.plugins),
+            ("env", &self.env),
+        ];
+        let mut errors: Vec<_> = lists
+            .into_iter()
+            .filter_map(|(name, list)| {
+                let error = are_names(list.as_deref().unwrap_or_default(), limits).err()?;
+                let words = error.message.unwrap_or_default();
+                Some(FieldError::new(format!("policy.{name}"), error.code, words))
+            })
+            .collect();
+        if let Some(defaults) = &self.defaults {
+            errors.extend(broken_rules("policy.defaults", defaults, limits));
+        }
+        errors
+    }
+}
+
+impl From<PolicyRequest> for TenantPolicy {
+    fn from(asked: PolicyRequest) -> Self {
+        Self {
+            permission_modes: asked.permission_modes,
+            models: asked.models,
+            tools: asked.tools,
+            denied_tools: asked.denied_tools,
+            mcp_servers: asked.mcp_servers,
+            mcp_commands: asked.mcp_commands,
+            plugins: asked.plugins,
+            env: asked.env,
+            network: asked.network,
+            defaults: asked.defaults.map(Into::into),
+        }
+    }
+}
 
 /// What is to be changed of a tenant. What is not named stays as it is.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
@@ -64,12 +169,28 @@ impl CheckRequest for CreateTenantRequest {}
 #[validate(context = ApiLimits)]
 pub struct UpdateTenantRequest {
     /// Whether its credentials are refused. Sessions and turns that run are left alone.
-    #[validate(required)]
-    #[schema(required, nullable = false)]
+    #[schema(nullable = false)]
     suspended: Option<bool>,
+    /// What its sessions may ask for, as a whole. Sessions that there are keep their options.
+    #[schema(nullable = false)]
+    policy: Option<PolicyRequest>,
+    /// How much it may ask for, as a whole.
+    #[schema(nullable = false)]
+    limits: Option<TenantLimits>,
 }
 
-impl CheckRequest for UpdateTenantRequest {}
+impl CheckRequest for UpdateTenantRequest {
+    fn check_inner(&self, limits: &ApiLimits) -> Vec<FieldError> {
+        if self.suspended.is_none() && self.policy.is_none() && self.limits.is_none() {
+            let words = "must name a field to change: suspended, policy, limits";
+            return vec![FieldError::new("", "empty", words)];
+        }
+        self.policy
+            .as_ref()
+            .map(|policy| policy.check(limits))
+            .unwrap_or_default()
+    }
+}
 
 /// Make a tenant
 ///
@@ -87,7 +208,12 @@ pub(in crate::api) async fn create_tenant(
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let name = checked("name", body.0.name.as_deref().unwrap_or_default())?;
-    let tenant = services.tenants.create(&caller, name).await?;
+    let terms = TenantChange {
+        suspended: None,
+        policy: body.0.policy.map(Into::into),
+        limits: body.0.limits,
+    };
+    let tenant = services.tenants.create(&caller, name, terms).await?;
     let location = format!("/api/v1/admin/tenants/{}", tenant.name);
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, location))
@@ -166,6 +292,8 @@ pub(in crate::api) async fn update_tenant(
 ) -> Result<HttpResponse, Problem> {
     let change = TenantChange {
         suspended: body.0.suspended,
+        policy: body.0.policy.map(Into::into),
+        limits: body.0.limits,
     };
     let tenant = services
         .tenants

@@ -310,6 +310,8 @@ macro_rules! conformance {
             tenants_are_listed_by_name,
             a_tenant_is_made_once_and_changed,
             a_key_that_is_revoked_stays_so,
+            there_are_no_more_sessions_than_there_may_be,
+            a_bucket_is_shared_by_all_who_take_from_it,
             what_is_audited_is_entered_with_its_change_or_not_at_all,
             the_audit_is_read_by_tenant_and_in_order,
             a_session_that_is_used_lives_on_and_time_never_goes_back,

@@ -57,6 +57,7 @@ async fn what_is_pending_is_told_without_being_done() {
         (4, "model credentials"),
         (5, "tenants and audit"),
         (6, "ledger and budgets"),
+        (7, "policies and rates"),
     ]
     .map(|(version, description)| (version, description.to_owned()));
     assert_eq!(names(SqliteStore::pending_migrations(&file).await.unwrap()), all);

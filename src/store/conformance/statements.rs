@@ -13,7 +13,8 @@ use crate::domain::{
 use crate::store::PermissionFilter;
 use crate::store::contract::{
     AuditStore, CredentialStore, EventLog, IdempotencyStore, KeyStore, LeaseStore, PermissionStore,
-    PlatformStore, RestoreStore, SessionStore, TenantStore, TranscriptStore, TurnStore, UsageLedger,
+    PlatformStore, RateStore, RestoreStore, SessionStore, TenantStore, TranscriptStore, TurnStore,
+    UsageLedger,
 };
 use crate::store::sql::SqlStore;
 use crate::store::sql::engine::{Engine, driver_query};
@@ -156,7 +157,20 @@ async fn tour<E: Engine>(store: &Arc<SqlStore<E>>) {
     store.audit_head().await.unwrap();
     let change = TenantChange {
         suspended: Some(false),
+        ..TenantChange::default()
     };
+    let rate = crate::domain::rate::Rate::per_minute(9).unwrap();
+    store.take_tokens("b", rate, 1, now()).await.unwrap();
+    store.forget_buckets(now(), 9).await.unwrap();
+    for used_after in [None, Some(now())] {
+        let quota = crate::domain::SessionQuota {
+            of_tenant: Some(1_000_000),
+            of_user: Some(1_000_000),
+            used_after,
+        };
+        let new = session_of(tenant, "alice");
+        store.insert_session_within(tenant, &new, &quota).await.unwrap();
+    }
     store.update_tenant(tenant, &change, &note()).await.unwrap();
     store.get_tenant(tenant).await.unwrap();
     let new = Tenant::new(

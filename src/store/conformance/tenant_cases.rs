@@ -1,7 +1,11 @@
 //! What every store does with tenants, and with the audit of what is done to them and to their keys.
 
 use super::*;
-use crate::domain::{AuditEntry, CredentialKind, StoredCredential, TenantChange};
+use crate::domain::rate::Rate;
+use crate::domain::{
+    AuditEntry, CredentialKind, Room, SessionQuota, StoredCredential, TenantChange, TenantLimits,
+    TenantPolicy,
+};
 
 pub(in crate::store::conformance) async fn a_tenant_is_made_once_and_changed(fixture: Fixture) {
     let store = &*fixture.store;
@@ -12,7 +16,29 @@ pub(in crate::store::conformance) async fn a_tenant_is_made_once_and_changed(fix
     assert_eq!(store.get_tenant(made.id).await.unwrap(), Some(made.clone()));
     assert_eq!(store.find_tenant(&made.name).await.unwrap(), Some(made.clone()));
 
-    let change = |suspended| TenantChange { suspended };
+    let change = |suspended| TenantChange {
+        suspended,
+        ..TenantChange::default()
+    };
+    let terms = TenantChange {
+        suspended: None,
+        policy: Some(TenantPolicy {
+            models: Some(vec!["claude-*".into()]),
+            ..TenantPolicy::default()
+        }),
+        limits: Some(TenantLimits {
+            turns_max: Some(7),
+            ..TenantLimits::default()
+        }),
+    };
+    let with_terms = store
+        .update_tenant(made.id, &terms, &note())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(Some(&with_terms.policy), terms.policy.as_ref());
+    assert_eq!(Some(with_terms.limits), terms.limits);
+    assert_eq!(store.get_tenant(made.id).await.unwrap(), Some(with_terms.clone()));
     let suspended = note();
     for later in [suspended.clone(), note()] {
         let changed = store.update_tenant(made.id, &change(Some(true)), &later).await;
@@ -25,7 +51,7 @@ pub(in crate::store::conformance) async fn a_tenant_is_made_once_and_changed(fix
     let same = store.update_tenant(made.id, &change(None), &note()).await;
     assert_eq!(same.unwrap().unwrap().suspended_at, Some(suspended.at));
     let again = store.update_tenant(made.id, &change(Some(false)), &note()).await;
-    assert_eq!(again.unwrap(), Some(made));
+    assert_eq!(again.unwrap(), Some(with_terms));
     let nobody = TenantId::generate(&SystemClock);
     let none = store.update_tenant(nobody, &change(Some(true)), &note()).await;
     assert_eq!(none.unwrap(), None);
@@ -134,4 +160,55 @@ pub(in crate::store::conformance) async fn the_audit_is_read_by_tenant_and_in_or
     assert_eq!(own, expected);
     let page = store.list_audit(None, Some(4), 2).await.unwrap();
     assert_eq!(page.iter().map(|entry| entry.number).collect::<Vec<_>>(), [3, 2]);
+}
+
+pub(in crate::store::conformance) async fn there_are_no_more_sessions_than_there_may_be(fixture: Fixture) {
+    let (store, owner) = (&fixture.store, fixture.tenant);
+    let quota = SessionQuota {
+        of_tenant: Some(5),
+        of_user: Some(3),
+        used_after: Some(now() - TimeDelta::hours(1)),
+    };
+    let mut old = session_of(owner, "alice");
+    old.last_active_at -= TimeDelta::hours(2);
+    store.insert_session(owner, &old).await.unwrap();
+    // Many at once: each counts the others.
+    let insert = async |user: &str| {
+        let session = session_of(owner, user);
+        store
+            .insert_session_within(owner, &session, &quota)
+            .await
+            .unwrap()
+    };
+    let mut found = futures_util::future::join_all((0..8).map(|_| insert("alice"))).await;
+    found.sort_by_key(|room| *room as u8);
+    assert_eq!(found[..3], [Room::Free; 3]);
+    assert_eq!(found[3..], [Room::UserFull; 5]);
+    assert_eq!([insert("bob").await, insert("bob").await], [Room::Free; 2]);
+    assert_eq!(insert("carol").await, Room::TenantFull);
+    let other = tenant(&**store, "other").await;
+    let elsewhere = session_of(other, "alice");
+    let room = store.insert_session_within(other, &elsewhere, &quota).await;
+    assert_eq!(room.unwrap(), Room::Free);
+    let open = fixture.listed(&SessionFilter::default()).await;
+    store.close_session(owner, open[0], now()).await.unwrap();
+    assert_eq!(insert("carol").await, Room::Free, "one was closed");
+}
+
+pub(in crate::store::conformance) async fn a_bucket_is_shared_by_all_who_take_from_it(fixture: Fixture) {
+    let store = &fixture.store;
+    let rate = Rate::per_minute(100).unwrap();
+    let start = now();
+    let take = async |wanted| store.take_tokens("b", rate, wanted, start).await.unwrap().taken;
+    let taken = futures_util::future::join_all((0..30).map(|_| take(4))).await;
+    assert_eq!(taken.iter().sum::<u32>(), 100);
+    let none = store.take_tokens("b", rate, 1, start).await.unwrap();
+    assert_eq!((none.taken, none.wait), (0, Duration::from_millis(600)));
+    let later = start + TimeDelta::seconds(6);
+    assert_eq!(store.take_tokens("b", rate, 50, later).await.unwrap().taken, 10);
+    assert_eq!(store.take_tokens("other", rate, 1, start).await.unwrap().left, 99);
+    assert_eq!(store.forget_buckets(start, 9).await.unwrap(), 0);
+    let full = start + TimeDelta::minutes(2);
+    assert_eq!(store.forget_buckets(full, 1).await.unwrap(), 1);
+    assert_eq!(store.forget_buckets(full, 9).await.unwrap(), 1);
 }

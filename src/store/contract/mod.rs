@@ -14,7 +14,7 @@ pub use money::{BudgetStore, UsageLedger};
 pub use platform::{PlatformStore, RestoreStore};
 pub use records::{Begun, CredentialStore, IdempotencyStore, PermissionFilter, PermissionStore};
 pub use sessions::{LeaseStore, SessionStore};
-pub use tenants::{AuditStore, KeyStore, TenantStore};
+pub use tenants::{AuditStore, KeyStore, RateStore, TenantStore};
 pub(in crate::store) use transcripts::parse_lines;
 pub use transcripts::{TranscriptAppended, TranscriptStore};
 pub use turns::{EventLog, TurnEnd, TurnStore};
@@ -30,6 +30,7 @@ pub trait Store:
     + PermissionStore
     + KeyStore
     + AuditStore
+    + RateStore
     + UsageLedger
     + BudgetStore
     + CredentialStore
@@ -52,6 +53,7 @@ impl<T> Store for T where
         + PermissionStore
         + KeyStore
         + AuditStore
+        + RateStore
         + UsageLedger
         + BudgetStore
         + CredentialStore

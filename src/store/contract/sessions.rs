@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::domain::{
-    Epoch, InstanceId, Lease, LeaseClaim, LeaseGrant, Page, Session, SessionChange, SessionFilter, SessionId,
-    TenantId,
+    Epoch, InstanceId, Lease, LeaseClaim, LeaseGrant, Page, Room, Session, SessionChange, SessionFilter,
+    SessionId, SessionQuota, TenantId,
 };
 use crate::store::Result;
 
@@ -17,6 +17,14 @@ pub trait SessionStore: Send + Sync {
     /// # Errors
     /// `Unstorable` for a title that holds NUL.
     async fn insert_session(&self, tenant: TenantId, session: &Session) -> Result<()>;
+
+    /// The same, in one step with counting, if there is room for it; what was found.
+    async fn insert_session_within(
+        &self,
+        tenant: TenantId,
+        session: &Session,
+        quota: &SessionQuota,
+    ) -> Result<Room>;
 
     /// The session, whatever its status.
     async fn find_session(&self, tenant: TenantId, id: SessionId) -> Result<Option<Session>>;

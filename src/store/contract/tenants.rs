@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+use crate::domain::rate::{Rate, Taken};
 use crate::domain::{
     ApiKey, AuditEntry, AuditHash, AuditNote, KeyDigest, KeyId, Tenant, TenantChange, TenantId, TenantName,
 };
@@ -87,4 +88,14 @@ pub trait AuditStore: Send + Sync {
 
     /// The number and the hash of the last entry, as they were kept beside the entries.
     async fn audit_head(&self) -> Result<Option<(u64, AuditHash)>>;
+}
+
+/// How often things are done, where servers count together.
+#[async_trait]
+pub trait RateStore: Send + Sync {
+    /// Takes up to `wanted` from a bucket, which is full when nobody has taken from it.
+    async fn take_tokens(&self, bucket: &str, rate: Rate, wanted: u32, now: DateTime<Utc>) -> Result<Taken>;
+
+    /// Forgets up to `limit` buckets that are full; how many.
+    async fn forget_buckets(&self, now: DateTime<Utc>, limit: u32) -> Result<u64>;
 }

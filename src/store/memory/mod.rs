@@ -35,6 +35,7 @@ struct State {
     permissions: BTreeMap<PermissionId, (TenantId, Permission)>,
     keys: BTreeMap<KeyId, (TenantId, ApiKey)>,
     audit: Vec<AuditEntry>,
+    buckets: HashMap<String, u64>,
     credentials: HashMap<TenantId, StoredCredential>,
     ledger: BTreeMap<EntryId, (TenantId, LedgerEntry)>,
     budgets: BTreeMap<BudgetId, (TenantId, Budget)>,

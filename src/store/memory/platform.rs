@@ -150,7 +150,7 @@ impl RestoreStore for MemoryStore {
             let kept_of = |session| StoreError::SessionGone { session };
             match record {
                 Record::Tenant { tenant } => {
-                    state.tenants.insert(tenant.name.clone(), tenant);
+                    state.tenants.insert(tenant.name.clone(), *tenant);
                 }
                 Record::Key { tenant, key } => {
                     state.keys.insert(key.id, (tenant, key));

@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 
 use super::{Kept, MemoryStore};
 use crate::domain::{
-    Epoch, InstanceId, Lease, LeaseClaim, LeaseGrant, Page, Session, SessionChange, SessionFilter, SessionId,
-    SessionStatus, TenantId,
+    Epoch, InstanceId, Lease, LeaseClaim, LeaseGrant, Page, Room, Session, SessionChange, SessionFilter,
+    SessionId, SessionQuota, SessionStatus, TenantId,
 };
 use crate::store::{LeaseStore, Result, SessionStore, StoreError, storable, terms};
 
@@ -38,6 +38,42 @@ impl SessionStore for MemoryStore {
         };
         self.lock().sessions.insert(session.id, Kept::new(session, 0));
         Ok(())
+    }
+
+    async fn insert_session_within(
+        &self,
+        tenant: TenantId,
+        session: &Session,
+        quota: &SessionQuota,
+    ) -> Result<Room> {
+        storable("a title", session.title.as_deref())?;
+        let mut state = self.lock();
+        for (most, user, full) in [
+            (quota.of_tenant, None, Room::TenantFull),
+            (quota.of_user, Some(&session.user), Room::UserFull),
+        ] {
+            let Some(most) = most else { continue };
+            let counts = |kept: &&Kept| {
+                kept.session.tenant == tenant
+                    && kept.session.status == SessionStatus::Active
+                    && user.is_none_or(|user| kept.session.user == *user)
+                    && quota
+                        .used_after
+                        .is_none_or(|border| kept.session.last_active_at > border)
+            };
+            if state.sessions.values().filter(counts).count() >= most as usize {
+                return Ok(full);
+            }
+        }
+        let kept = Kept::new(
+            Session {
+                tenant,
+                ..session.clone()
+            },
+            0,
+        );
+        state.sessions.insert(session.id, kept);
+        Ok(Room::Free)
     }
 
     async fn find_session(&self, tenant: TenantId, id: SessionId) -> Result<Option<Session>> {

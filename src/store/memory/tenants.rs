@@ -4,10 +4,11 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{MemoryStore, State};
+use crate::domain::rate::{Rate, Taken};
 use crate::domain::{
     ApiKey, AuditEntry, AuditHash, AuditNote, KeyDigest, KeyId, Tenant, TenantChange, TenantId, TenantName,
 };
-use crate::store::{AuditStore, KeyStore, Result, StoreError, TenantStore};
+use crate::store::{AuditStore, KeyStore, RateStore, Result, StoreError, TenantStore};
 
 impl State {
     pub(super) fn enter_audit(&mut self, note: &AuditNote) -> Result<()> {
@@ -56,6 +57,12 @@ impl TenantStore for MemoryStore {
             }
             Some(false) => tenant.suspended_at = None,
             None => {}
+        }
+        if let Some(policy) = &change.policy {
+            tenant.policy.clone_from(policy);
+        }
+        if let Some(limits) = change.limits {
+            tenant.limits = limits;
         }
         let changed = tenant.clone();
         state.enter_audit(note)?;
@@ -150,6 +157,29 @@ impl KeyStore for MemoryStore {
 
     async fn has_key(&self) -> Result<bool> {
         Ok(self.lock().keys.values().any(|(_, key)| key.revoked_at.is_none()))
+    }
+}
+
+#[async_trait]
+impl RateStore for MemoryStore {
+    async fn take_tokens(&self, bucket: &str, rate: Rate, wanted: u32, now: DateTime<Utc>) -> Result<Taken> {
+        let mut state = self.lock();
+        let full_at = state.buckets.entry(bucket.to_owned()).or_default();
+        let now = u64::try_from(now.timestamp_micros()).unwrap_or(0);
+        let (taken, then) = rate.take(*full_at, now, wanted);
+        *full_at = then;
+        Ok(taken)
+    }
+
+    async fn forget_buckets(&self, now: DateTime<Utc>, limit: u32) -> Result<u64> {
+        let now = u64::try_from(now.timestamp_micros()).unwrap_or(0);
+        let mut left = limit;
+        self.lock().buckets.retain(|_, full_at| {
+            let full = *full_at < now && left > 0;
+            left -= u32::from(full);
+            !full
+        });
+        Ok(u64::from(limit - left))
     }
 }
 

@@ -16,6 +16,7 @@ pub mod migrate;
 mod money;
 mod permissions;
 mod platform;
+mod rates;
 mod restore;
 mod rows;
 mod sessions;

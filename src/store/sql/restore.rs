@@ -81,7 +81,7 @@ async fn restore<E: Engine>(transaction: &mut Transaction<E>, same: &[Record]) -
     match first {
         Record::Tenant { tenant } => {
             transaction
-                .run("restore a tenant", super::tenants::insert(tenant))
+                .run("restore a tenant", super::tenants::insert(tenant)?)
                 .await?;
         }
         Record::Key { tenant, key } => {

@@ -65,6 +65,8 @@ pub(super) fn tenant(row: &impl Row) -> Result<Tenant> {
         name: parsed("tenant name", &row.text("name")?)?,
         created_at: row.time("created_at")?,
         suspended_at: row.time_or_null("suspended_at")?,
+        policy: from_json("tenant's policy", &row.text("policy")?)?,
+        limits: from_json("tenant's limits", &row.text("limits")?)?,
     })
 }
 

@@ -8,8 +8,8 @@ use super::rows::{epoch, from_json, insert_session, session, to_json};
 use super::statement::{Statement, chunks, sql};
 use super::{SqlStore, Transaction};
 use crate::domain::{
-    Activity, Epoch, Page, Session, SessionChange, SessionFilter, SessionId, SessionOptions, SessionStatus,
-    TenantId,
+    Activity, Epoch, Page, Room, Session, SessionChange, SessionFilter, SessionId, SessionOptions,
+    SessionQuota, SessionStatus, TenantId,
 };
 use crate::store::{Result, SessionStore, terms};
 
@@ -19,6 +19,41 @@ impl<E: Engine> SessionStore for SqlStore<E> {
         let mut transaction = self.begin().await?;
         insert_in_tx(&mut transaction, tenant, session, Epoch::ZERO).await?;
         transaction.commit().await
+    }
+
+    async fn insert_session_within(
+        &self,
+        tenant: TenantId,
+        session: &Session,
+        quota: &SessionQuota,
+    ) -> Result<Room> {
+        let mut transaction = self.begin().await?;
+        // So that two who count at once do not both find the last place.
+        super::money::lock::<E>(&mut transaction, tenant).await?;
+        for (most, user, full) in [
+            (quota.of_tenant, None, Room::TenantFull),
+            (quota.of_user, Some(&session.user), Room::UserFull),
+        ] {
+            let Some(most) = most else { continue };
+            let filter = SessionFilter {
+                user: user.cloned(),
+                status: Some(SessionStatus::Active),
+                activity: quota.used_after.map(Activity::After),
+                ..SessionFilter::default()
+            };
+            let active = sql("SELECT COUNT(*) AS n FROM (");
+            let active = select_page(active, tenant, &filter, None)
+                .push_bind(" LIMIT ", most)
+                .push(") AS counted");
+            let row = transaction.row("count a tenant's sessions", active).await?;
+            if super::count(row.as_ref())? >= u64::from(most) {
+                transaction.roll_back().await?;
+                return Ok(full);
+            }
+        }
+        insert_in_tx(&mut transaction, tenant, session, Epoch::ZERO).await?;
+        transaction.commit().await?;
+        Ok(Room::Free)
     }
 
     async fn find_session(&self, tenant: TenantId, id: SessionId) -> Result<Option<Session>> {
@@ -36,7 +71,7 @@ impl<E: Engine> SessionStore for SqlStore<E> {
         before: Option<SessionId>,
         limit: u32,
     ) -> Result<Page<Session, SessionId>> {
-        let statement = select_page(tenant, filter, before)
+        let statement = select_page(sql(""), tenant, filter, before)
             .push_bind(" ORDER BY sessions.id DESC LIMIT ", i64::from(limit) + 1);
         let rows = self.read("list sessions", statement).await?;
         let sessions = rows.iter().map(session).collect::<Result<Vec<_>>>()?;
@@ -214,9 +249,15 @@ async fn insert_terms<E: Engine>(
     Ok(())
 }
 
-fn select_page(tenant: TenantId, filter: &SessionFilter, before: Option<SessionId>) -> Statement {
-    let mut statement =
-        sql("SELECT sessions.* FROM sessions WHERE").push_bind(" sessions.tenant_id = ", tenant.as_uuid());
+fn select_page(
+    statement: Statement,
+    tenant: TenantId,
+    filter: &SessionFilter,
+    before: Option<SessionId>,
+) -> Statement {
+    let mut statement = statement
+        .push("SELECT sessions.* FROM sessions WHERE")
+        .push_bind(" sessions.tenant_id = ", tenant.as_uuid());
     if let Some(user) = &filter.user {
         statement = statement.push_bind(" AND sessions.user_id = ", user.as_str());
     }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::SqlStore;
 use super::audit;
 use super::engine::Engine;
-use super::rows::tenant;
+use super::rows::{tenant, to_json};
 use super::statement::{Statement, sql};
 use crate::domain::{AuditNote, Tenant, TenantChange, TenantId, TenantName};
 use crate::store::{Result, TenantStore};
@@ -16,14 +16,14 @@ impl<E: Engine> TenantStore for SqlStore<E> {
         if let Some(stored) = self.find_tenant(&new.name).await? {
             return Ok(stored);
         }
-        let insert = insert(new).push(UNLESS_KNOWN);
+        let insert = insert(new)?.push(UNLESS_KNOWN);
         self.write("store a tenant", insert).await?;
         Ok(self.find_tenant(&new.name).await?.unwrap_or_else(|| new.clone()))
     }
 
     async fn insert_tenant(&self, new: &Tenant, note: &AuditNote) -> Result<bool> {
         let mut transaction = self.begin().await?;
-        let insert = insert(new).push(UNLESS_KNOWN);
+        let insert = insert(new)?.push(UNLESS_KNOWN);
         if transaction.run("store a tenant", insert).await? == 0 {
             transaction.roll_back().await?;
             return Ok(false);
@@ -39,15 +39,25 @@ impl<E: Engine> TenantStore for SqlStore<E> {
         change: &TenantChange,
         note: &AuditNote,
     ) -> Result<Option<Tenant>> {
+        let policy = change
+            .policy
+            .as_ref()
+            .map(|policy| to_json("write a policy", policy));
+        let limits = change
+            .limits
+            .as_ref()
+            .map(|limits| to_json("write limits", limits));
         let mut transaction = self.begin().await?;
         let update = sql(
-            "UPDATE tenants SET suspended_at = CASE WHEN $2 THEN COALESCE(suspended_at, $3) \
+            "UPDATE tenants SET policy = COALESCE($5, policy), limits = COALESCE($6, limits), suspended_at = CASE WHEN $2 THEN COALESCE(suspended_at, $3) \
              WHEN $4 THEN NULL ELSE suspended_at END WHERE id = $1 RETURNING *",
         )
         .bind(id.as_uuid())
         .bind(change.suspended == Some(true))
         .bind(note.at)
-        .bind(change.suspended == Some(false));
+        .bind(change.suspended == Some(false))
+        .bind(policy.transpose()?)
+        .bind(limits.transpose()?);
         let Some(row) = transaction.row("change a tenant", update).await? else {
             transaction.roll_back().await?;
             return Ok(None);
@@ -81,10 +91,14 @@ impl<E: Engine> TenantStore for SqlStore<E> {
 
 const UNLESS_KNOWN: &str = " ON CONFLICT (name) DO NOTHING";
 
-pub(super) fn insert(tenant: &Tenant) -> Statement {
-    sql("INSERT INTO tenants (id, name, created_at, suspended_at) VALUES ($1, $2, $3, $4)")
-        .bind(tenant.id.as_uuid())
-        .bind(tenant.name.as_str())
-        .bind(tenant.created_at)
-        .bind(tenant.suspended_at)
+pub(super) fn insert(tenant: &Tenant) -> Result<Statement> {
+    Ok(sql(
+        "INSERT INTO tenants (id, name, created_at, suspended_at, policy, limits) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(tenant.id.as_uuid())
+    .bind(tenant.name.as_str())
+    .bind(tenant.created_at)
+    .bind(tenant.suspended_at)
+    .bind(to_json("write a policy", &tenant.policy)?)
+    .bind(to_json("write limits", &tenant.limits)?))
 }
