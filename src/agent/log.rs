@@ -12,9 +12,9 @@ use super::line::TurnLine;
 use super::questions::resolved;
 use crate::domain::{
     Clock, Epoch, Event, EventBody, EventId, MicroUsd, PermissionDecision, PermissionResolution, SessionId,
-    TenantId, TranscriptPath, Turn, TurnError, TurnErrorCode, TurnId, TurnOutcome, Usage,
+    TenantId, TranscriptPath, Turn, TurnError, TurnErrorCode, TurnId, TurnOutcome, TurnReceipt, Usage,
 };
-use crate::store::{PermissionFilter, Store, StoreError, TranscriptAppended, TurnEnd};
+use crate::store::{PermissionFilter, RequestAnswer, Store, StoreError, TranscriptAppended, TurnEnd};
 
 /// Why the log did not take an entry.
 #[derive(Debug, thiserror::Error)]
@@ -102,23 +102,41 @@ impl SessionLog {
         *self.ownership.lock().await = None;
     }
 
-    /// Stores a new turn and its first events; answers the id before the first of them.
-    pub async fn begin_turn(&self, turn: &Turn, bodies: Vec<EventBody>) -> Result<EventId, LogError> {
+    /// Stores a new turn and its first events; answers the id before the first of them. In the same
+    /// step it is kept that the request of this key began it.
+    pub async fn begin_turn(
+        &self,
+        turn: &Turn,
+        bodies: Vec<EventBody>,
+        key: Option<&str>,
+    ) -> Result<EventId, LogError> {
         let mut ownership = self.ownership.lock().await;
         let before = self.owned(&mut ownership).await?.last;
+        let answer = receipt(key, turn.id, before);
         self.write(&mut ownership, Some(turn.id), bodies, async |epoch, events| {
-            self.store.begin_turn(self.tenant, epoch, turn, events).await
+            self.store
+                .begin_turn_once(self.tenant, epoch, turn, events, answer.as_ref())
+                .await
         })
         .await?;
         Ok(before)
     }
 
-    /// Stores a turn that waits for others, and its first events; answers the id before the first of them.
-    pub async fn queue_turn(&self, turn: &Turn, bodies: Vec<EventBody>) -> Result<EventId, LogError> {
+    /// Stores a turn that waits for others, and its first events; answers the id before the first of them. In the
+    /// same step it is kept that the request of this key asked for it.
+    pub async fn queue_turn(
+        &self,
+        turn: &Turn,
+        bodies: Vec<EventBody>,
+        key: Option<&str>,
+    ) -> Result<EventId, LogError> {
         let mut ownership = self.ownership.lock().await;
         let before = self.owned(&mut ownership).await?.last;
+        let answer = receipt(key, turn.id, before);
         self.write(&mut ownership, Some(turn.id), bodies, async |epoch, events| {
-            self.store.queue_turn(self.tenant, epoch, turn, events).await
+            self.store
+                .queue_turn_once(self.tenant, epoch, turn, events, answer.as_ref())
+                .await
         })
         .await?;
         Ok(before)
@@ -358,4 +376,12 @@ impl SessionLog {
         self.feed.publish(items);
         Ok(())
     }
+}
+
+/// What a request of this key is answered with when it is sent again.
+fn receipt(key: Option<&str>, turn: TurnId, after: EventId) -> Option<RequestAnswer> {
+    Some(RequestAnswer {
+        key: key?.to_owned(),
+        answer: serde_json::to_vec(&TurnReceipt { turn, after }).ok()?,
+    })
 }

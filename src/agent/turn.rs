@@ -27,7 +27,7 @@ use super::starting::{NoAgent, Purpose};
 use super::translate::Translator;
 use crate::domain::{
     Attachment, ClaudeSessionId, EventBody, EventId, KeyId, Permission, Session, SessionChange,
-    SessionStatus, Turn, TurnError, TurnErrorCode, TurnReceipt, TurnStatus, WaitsFor,
+    SessionStatus, Turn, TurnError, TurnErrorCode, TurnStatus, WaitsFor,
 };
 use crate::gateway::Meter;
 use crate::limits::counter::Occupied;
@@ -171,7 +171,7 @@ impl TurnRun {
     ) -> Option<TurnPlace> {
         match self.begin().await {
             Ok(after) => {
-                self.tell_taken(after, taken).await;
+                self.tell_taken(after, taken);
                 Some(place)
             }
             Err(error) => {
@@ -192,8 +192,13 @@ impl TurnRun {
             waits_for: WaitsFor::Session,
             position: ticket.position(),
         };
-        match self.runtime.log.queue_turn(&self.plan.turn, vec![waits]).await {
-            Ok(after) => self.tell_taken(after, taken).await,
+        match self
+            .runtime
+            .log
+            .queue_turn(&self.plan.turn, vec![waits], self.plan.request_key.as_deref())
+            .await
+        {
+            Ok(after) => self.tell_taken(after, taken),
             Err(error) => {
                 let _waits = taken.send(Err(error.into()));
                 return None;
@@ -244,18 +249,8 @@ impl TurnRun {
         }
     }
 
-    /// Tells that the turn is taken; first the store, if the request may be sent again. Here, and not where the request is
-    /// served: that may be given up at any moment.
-    async fn tell_taken(&self, after: EventId, taken: oneshot::Sender<Result<StartedTurn, TurnRefused>>) {
-        let turn = self.plan.turn.id;
-        if let Some(key) = &self.plan.request_key {
-            let receipt = serde_json::to_vec(&TurnReceipt { turn, after }).unwrap_or_default();
-            let tenant = self.plan.session.tenant;
-            if let Err(error) = self.shared.store.finish_request(tenant, key, &receipt).await {
-                tracing::error!(turn.id = %turn, error = &error as &dyn std::error::Error,
-                    "which request began a turn was not stored");
-            }
-        }
+    /// Tells that the turn is taken.
+    fn tell_taken(&self, after: EventId, taken: oneshot::Sender<Result<StartedTurn, TurnRefused>>) {
         // Nobody may be waiting any more; the turn runs all the same.
         let _waits = taken.send(Ok(self.started(after)));
     }
@@ -287,7 +282,11 @@ impl TurnRun {
         if self.told_started {
             bodies.push(EventBody::TurnStarted {});
         }
-        let after = self.runtime.log.begin_turn(&self.plan.turn, bodies).await?;
+        let after = self
+            .runtime
+            .log
+            .begin_turn(&self.plan.turn, bodies, self.plan.request_key.as_deref())
+            .await?;
         self.control.set_status(if self.told_started {
             TurnStatus::Running
         } else {

@@ -60,7 +60,9 @@ pub struct ValidJson<T>(pub T, pub BodyDigest);
 pub struct BodyDigest(pub [u8; 32]);
 
 impl BodyDigest {
-    fn of(request: &HttpRequest, body: &[u8]) -> Self {
+    /// The digest of a request with this body.
+    #[must_use]
+    pub fn of(request: &HttpRequest, body: &[u8]) -> Self {
         let mut digest = Sha256::new();
         for part in [
             request.method().as_str().as_bytes(),

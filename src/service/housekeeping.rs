@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::idempotency::forget_old;
 use super::sessions::border;
 use crate::agent::Agents;
 use crate::domain::{Clock, TenantId, TenantName};
@@ -29,6 +30,8 @@ pub struct KeepRules {
     pub tenant_retention: BTreeMap<String, Duration>,
     /// How often it is looked.
     pub sweep_interval: Duration,
+    /// How long it is kept what requests with idempotency keys were answered with.
+    pub answer_retention: Duration,
     /// After how long a request for the model counts as abandoned whose server does not tell of it.
     pub abandoned_after: Duration,
     /// How many sessions, or rows, are removed in one step.
@@ -117,6 +120,9 @@ impl Housekeeping {
         }
         if let Some(before) = border(now, Some(rules.abandoned_after)) {
             swept.abandoned = settle_abandoned(&*self.store, before).await?;
+        }
+        if let Some(before) = border(now, Some(rules.answer_retention)) {
+            forget_old(&*self.store, before, rules.sweep_batch).await?;
         }
         // What is full is as if it had never been; nobody needs to be told.
         while self.store.forget_buckets(now, rules.sweep_batch).await? >= u64::from(rules.sweep_batch) {}

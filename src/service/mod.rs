@@ -34,7 +34,7 @@ pub use error::Error;
 pub use forking::{ForkOrder, ForkService};
 pub use health::{HealthReport, HealthService, ModelAccess};
 pub use housekeeping::{Housekeeping, KeepRules, Swept};
-pub use idempotency::Once;
+pub use idempotency::{Idempotency, Once};
 pub use metrics::{METRICS_TYPE, MetricsService};
 pub use models::{ModelInfo, ModelService};
 pub use permissions::{PermissionAnswer, PermissionService};
@@ -43,7 +43,7 @@ pub use spending::{BudgetOrder, SpendingService, UsageFilter};
 pub use steering::{Rewound, SteeringService};
 pub use tenants::{AuditBroken, AuditRecord, NewKey, TenantService, verify_audit};
 pub use turn_stream::{StreamItem, TurnStream};
-pub use turns::{TurnDetails, TurnOrder, TurnService};
+pub use turns::{TurnDetails, TurnOrder, TurnRules, TurnService};
 
 /// All use cases, as the layers above hold them.
 #[derive(Debug, Clone)]
@@ -60,6 +60,8 @@ pub struct Services {
     pub permissions: Arc<PermissionService>,
     /// Tenants, their keys, and the audit.
     pub tenants: Arc<TenantService>,
+    /// Requests that are sent again.
+    pub idempotency: Arc<Idempotency>,
     /// Budgets, and what was spent.
     pub spending: Arc<SpendingService>,
     /// Tenants' own credentials for the model's API.

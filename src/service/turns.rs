@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::attachments::{self, NewAttachment};
 use super::error::Error;
-use super::idempotency::{Idempotency, Once};
+use super::idempotency::{Idempotency, Once, own_key};
 use super::sessions::SessionService;
 use super::turn_stream::TurnStream;
 use crate::agent::feed::Feed;
@@ -52,13 +52,22 @@ pub struct TurnDetails {
     pub status: TurnStatus,
 }
 
+/// What holds for all turns.
+#[derive(Debug, Clone, Copy)]
+pub struct TurnRules {
+    /// How many stored events are read at once for a reader that fell behind.
+    pub read_batch: u32,
+    /// The longest attachment, in bytes.
+    pub attachment_max_bytes: u64,
+}
+
 /// Turns.
 #[derive(Debug)]
 pub struct TurnService {
     store: Arc<dyn Store>,
     agents: Agents,
     sessions: Arc<SessionService>,
-    idempotency: Idempotency,
+    idempotency: Arc<Idempotency>,
     clock: Arc<dyn Clock>,
     limits: Arc<Limits>,
     running: Counter,
@@ -77,11 +86,15 @@ impl TurnService {
         sessions: Arc<SessionService>,
         clock: Arc<dyn Clock>,
         limits: Arc<Limits>,
-        read_batch: u32,
-        attachment_max_bytes: u64,
+        idempotency: Arc<Idempotency>,
+        rules: TurnRules,
     ) -> Self {
+        let TurnRules {
+            read_batch,
+            attachment_max_bytes,
+        } = rules;
         Self {
-            idempotency: Idempotency::new(Arc::clone(&store), Arc::clone(&clock)),
+            idempotency,
             store,
             agents,
             sessions,
@@ -202,12 +215,12 @@ impl TurnService {
         let Some(once) = order.once.clone() else {
             return self.begin(caller, session, order).await;
         };
-        if let Some(receipt) = self.idempotency.begin(caller.tenant, &once).await? {
+        if let Some(receipt) = self.idempotency.begin_turn(caller, &once).await? {
             return self.join(caller, order.session, receipt).await;
         }
         let begun = self.begin(caller, session, order).await;
         if begun.is_err() {
-            self.idempotency.forget(caller.tenant, &once).await;
+            self.idempotency.forget(caller, &once).await;
         }
         begun
     }
@@ -237,7 +250,7 @@ impl TurnService {
             timeout: order.timeout,
             on_busy: order.on_busy,
             on_lost: order.on_lost,
-            request_key: order.once.map(|once| once.key),
+            request_key: order.once.map(|once| own_key(caller, &once)),
             key: caller.key,
             occupied,
         };

@@ -35,6 +35,12 @@ pub struct LimitsSection {
     /// The longest time limit that a turn may ask for.
     #[serde(with = "duration")]
     pub turn_timeout_max: Duration,
+    /// How long the second of two requests with one idempotency key waits for the first.
+    #[serde(with = "duration")]
+    pub idempotency_wait: Duration,
+    /// How long it is kept what a request with an idempotency key was answered with.
+    #[serde(with = "duration")]
+    pub idempotency_retention: Duration,
     /// The most sums that a question for usage is answered with.
     pub usage_rows_max: usize,
     /// How many entries a page of a list has when the request does not say.
@@ -58,6 +64,8 @@ impl Default for LimitsSection {
             workspace_copy_max_bytes: 1024 * 1024 * 1024,
             workspace_copy_max_entries: 100_000,
             turn_timeout_max: Duration::from_hours(1),
+            idempotency_wait: Duration::from_secs(30),
+            idempotency_retention: Duration::from_hours(72),
             usage_rows_max: 10_000,
             page_default: 50,
             page_max: 200,
@@ -80,6 +88,11 @@ impl LimitsSection {
         ] {
             require(value > 0, problems, &format!("limits.{name}: must be at least 1"));
         }
+        require(
+            self.idempotency_retention >= Duration::from_mins(10),
+            problems,
+            "limits.idempotency_retention: must be at least 10m",
+        );
         require(
             self.turn_timeout_max >= Duration::from_secs(1),
             problems,

@@ -162,6 +162,7 @@ pub(super) fn keep_rules(settings: &Settings) -> KeepRules {
     let (session, events) = (&settings.session, &settings.events);
     KeepRules {
         abandoned_after: settings.model.abandoned_after,
+        answer_retention: settings.limits.idempotency_retention,
         ttl: session.ttl,
         removal_delay: session.removal_delay,
         delta_retention: events.delta_retention,

@@ -12,9 +12,9 @@ use crate::limits::Limits;
 use crate::security::sealing::SealingKeys;
 use crate::security::workspace::Workspaces;
 use crate::service::{
-    AuthenticationService, CredentialService, ForkService, HealthService, MetricsService, ModelService,
-    PermissionService, Services, SessionRules, SessionService, SpendingService, SteeringService,
-    TenantService, TurnService,
+    AuthenticationService, CredentialService, ForkService, HealthService, Idempotency, MetricsService,
+    ModelService, PermissionService, Services, SessionRules, SessionService, SpendingService,
+    SteeringService, TenantService, TurnRules, TurnService,
 };
 use crate::settings::Settings;
 use crate::store::Store;
@@ -53,14 +53,19 @@ impl Parts<'_> {
                 ttl: settings.session.ttl,
             },
         ));
+        let patience = settings.limits.idempotency_wait;
+        let idempotency = Arc::new(Idempotency::new(store(), clock(), patience));
         let turns = TurnService::new(
             store(),
             agents(),
             Arc::clone(&sessions),
             clock(),
             Arc::clone(&self.limits),
-            settings.events.read_batch,
-            settings.limits.attachment_max_bytes,
+            Arc::clone(&idempotency),
+            TurnRules {
+                read_batch: settings.events.read_batch,
+                attachment_max_bytes: settings.limits.attachment_max_bytes,
+            },
         );
         let forks = ForkService::new(
             store(),
@@ -92,6 +97,7 @@ impl Parts<'_> {
             steering: Arc::new(SteeringService::new(store(), agents(), Arc::clone(&sessions))),
             permissions: Arc::new(permissions),
             tenants,
+            idempotency,
             spending: Arc::new(spending),
             credentials: Arc::new(credentials),
             models: Arc::new(ModelService::new(agents())),

@@ -23,8 +23,8 @@ mod terms;
 
 pub use contract::{
     AuditStore, Begun, BudgetStore, CredentialStore, EventLog, IdempotencyStore, KeyStore, LeaseStore,
-    PermissionFilter, PermissionStore, PlatformStore, RateStore, RestoreStore, SessionStore, Store,
-    TenantStore, TranscriptAppended, TranscriptStore, TurnEnd, TurnStore, UsageLedger,
+    PermissionFilter, PermissionStore, PlatformStore, RateStore, RequestAnswer, RestoreStore, SessionStore,
+    Store, TenantStore, TranscriptAppended, TranscriptStore, TurnEnd, TurnStore, UsageLedger,
 };
 pub use error::StoreError;
 

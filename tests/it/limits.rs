@@ -1,6 +1,5 @@
 //! What tenants may ask for, and how much and how often.
 
-use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, AppBuilder, Client, TestApp, until};

@@ -23,6 +23,7 @@ mod faults;
 mod fence;
 mod forks;
 mod gateway;
+mod idempotency;
 mod input;
 mod lifecycle;
 mod limits;

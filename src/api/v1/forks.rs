@@ -1,6 +1,6 @@
 //! Forks: new sessions with the conversation of another.
 
-use actix_web::http::header;
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, post, web};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -12,6 +12,7 @@ use super::sessions::SessionView;
 use super::{checked, session_id};
 use crate::api::ApiLimits;
 use crate::api::auth::{AsMember, Caller};
+use crate::api::idempotency::{Answer, IdempotencyKey, once};
 use crate::api::input::{CheckRequest, ValidJson};
 use crate::api::problem::{FieldError, Problem, ProblemCode};
 use crate::api::responses::ForkProblems;
@@ -61,7 +62,7 @@ impl CheckRequest for ForkSessionRequest {
 #[utoipa::path(
     tag = "Sessions",
     operation_id = "fork_session",
-    params(("session_id" = String, Path, description = "The session")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time"), ("session_id" = String, Path, description = "The session")),
     request_body = ForkSessionRequest,
     responses(
         (status = 201, description = "The new session", body = SessionView, headers(("Location" = String, description = "The session's path"))),
@@ -73,6 +74,7 @@ pub(in crate::api) async fn fork_session(
     caller: Caller<AsMember>,
     path: web::Path<String>,
     body: ValidJson<ForkSessionRequest>,
+    key: IdempotencyKey,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let asked = body.0;
@@ -89,9 +91,10 @@ pub(in crate::api) async fn fork_session(
             .transpose()?,
         copy_workspace: asked.copy_workspace.unwrap_or(false),
     };
-    let details = services.forks.fork(&caller, session_id(&path)?, order).await?;
-    let view = SessionView::from(details);
-    Ok(HttpResponse::Created()
-        .insert_header((header::LOCATION, view.path()))
-        .json(view))
+    let session = session_id(&path)?;
+    once(&caller, &services, key.with(body.1), async || {
+        let view = SessionView::from(services.forks.fork(&caller, session, order).await?);
+        Ok(Answer::new(StatusCode::CREATED, &view)?.at(view.path()))
+    })
+    .await
 }

@@ -1,6 +1,6 @@
 //! Keys of tenants.
 
-use actix_web::http::header;
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, delete, get, post, web};
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
@@ -14,6 +14,7 @@ use super::rules::{are_networks, is_key_name, is_user_id};
 use super::{checked, tenant_name};
 use crate::api::ApiLimits;
 use crate::api::auth::{AsOwner, Caller};
+use crate::api::idempotency::{Answer, IdempotencyKey, once};
 use crate::api::input::{CheckRequest, ValidJson, ValidQuery};
 use crate::api::page::{CursorKey, CursorScope, PageView};
 use crate::api::problem::{Problem, ProblemCode};
@@ -68,9 +69,10 @@ impl From<ApiKey> for KeyView {
 /// A key that was just made.
 #[derive(Serialize, ToSchema)]
 pub struct CreatedKeyView {
-    /// The key itself. It is shown this once, and is kept nowhere.
-    #[schema(example = "pdk_key_mJ0u8bqk4Q2y9m3S1n5rX7tVwZ6aBcDeFgHiJkLmNoP")]
-    key: String,
+    /// The key itself. It is shown this once, and is kept nowhere: null where the same request is sent again under its
+    /// idempotency key.
+    #[schema(required, example = "pdk_key_mJ0u8bqk4Q2y9m3S1n5rX7tVwZ6aBcDeFgHiJkLmNoP")]
+    key: Option<String>,
     /// All else of it.
     #[serde(flatten)]
     view: KeyView,
@@ -81,7 +83,7 @@ impl CreatedKeyView {
     #[must_use]
     pub fn new(secret: &SecretString, key: ApiKey) -> Self {
         Self {
-            key: secret.expose_secret().to_owned(),
+            key: Some(secret.expose_secret().to_owned()),
             view: key.into(),
         }
     }
@@ -129,7 +131,7 @@ fn key_id(text: &str) -> Result<KeyId, Problem> {
 #[utoipa::path(
     tag = "Admin",
     operation_id = "create_key",
-    params(("tenant" = String, Path, description = "The tenant's name")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time"), ("tenant" = String, Path, description = "The tenant's name")),
     request_body = CreateKeyRequest,
     responses((status = 201, description = "The key, shown once", body = CreatedKeyView), CreateKeyProblems)
 )]
@@ -138,6 +140,7 @@ pub(in crate::api) async fn create_key(
     caller: Caller<AsOwner>,
     path: web::Path<String>,
     body: ValidJson<CreateKeyRequest>,
+    key: IdempotencyKey,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let tenant = tenant_name(&path)?;
@@ -156,12 +159,13 @@ pub(in crate::api) async fn create_key(
             .map(|network| checked::<IpNet>("networks", network))
             .collect::<Result<_, _>>()?,
     };
-    let (key, secret) = services.tenants.create_key(&caller, &tenant, new).await?;
-    let location = format!("/api/v1/admin/tenants/{tenant}/keys/{}", key.id);
-    Ok(HttpResponse::Created()
-        .insert_header((header::LOCATION, location))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(CreatedKeyView::new(&secret, key)))
+    once(&caller, &services, key.with(body.1), async || {
+        let (made, secret) = services.tenants.create_key(&caller, &tenant, new).await?;
+        let location = format!("/api/v1/admin/tenants/{tenant}/keys/{}", made.id);
+        let answer = Answer::new(StatusCode::CREATED, &KeyView::from(made))?.at(location);
+        Ok(answer.with_secret("key", secret.expose_secret().into()))
+    })
+    .await
 }
 
 /// List keys

@@ -1,5 +1,6 @@
 //! What agents ask, and the answers of people.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, get, post, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use super::rules::{is_answer, is_system_prompt};
 use super::session_id;
 use crate::api::ApiLimits;
 use crate::api::auth::{AsMember, AsReader, Caller};
+use crate::api::idempotency::{Answer, IdempotencyKey, once};
 use crate::api::input::{CheckRequest, ValidJson, ValidQuery};
 use crate::api::page::{CursorKey, CursorScope, PageView};
 use crate::api::problem::{Problem, ProblemCode};
@@ -252,7 +254,7 @@ pub(in crate::api) async fn get_permission(
 #[utoipa::path(
     tag = "Permissions",
     operation_id = "answer_permission",
-    params(("session_id" = String, Path, description = "The session"), ("permission_id" = String, Path, description = "The question")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time"), ("session_id" = String, Path, description = "The session"), ("permission_id" = String, Path, description = "The question")),
     request_body = AnswerPermissionRequest,
     responses((status = 200, description = "The question, answered", body = PermissionView), AnswerProblems)
 )]
@@ -261,6 +263,7 @@ pub(in crate::api) async fn answer_permission(
     caller: Caller<AsMember>,
     path: web::Path<(String, String)>,
     body: ValidJson<AnswerPermissionRequest>,
+    key: IdempotencyKey,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let (session, id) = (session_id(&path.0)?, permission_id(&path.1)?);
@@ -272,6 +275,9 @@ pub(in crate::api) async fn answer_permission(
         remember: asked.remember.unwrap_or(false),
         answers: asked.answers,
     };
-    let permission = services.permissions.answer(&caller, session, id, answer).await?;
-    Ok(HttpResponse::Ok().json(PermissionView::from(permission)))
+    once(&caller, &services, key.with(body.1), async || {
+        let permission = services.permissions.answer(&caller, session, id, answer).await?;
+        Answer::new(StatusCode::OK, &PermissionView::from(permission))
+    })
+    .await
 }

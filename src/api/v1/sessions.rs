@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::http::header;
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, delete, get, patch, post, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use super::rules::{
 use super::{checked, session_id};
 use crate::api::ApiLimits;
 use crate::api::auth::{AsMember, AsReader, Caller};
+use crate::api::idempotency::{Answer, IdempotencyKey, once};
 use crate::api::input::{CheckRequest, ValidJson, ValidQuery, broken_rules};
 use crate::api::page::{CursorKey, CursorScope, PageView, page_size};
 use crate::api::problem::{FieldError, Problem, ProblemCode};
@@ -266,6 +267,7 @@ impl From<SessionDetails> for SessionView {
 #[utoipa::path(
     tag = "Sessions",
     operation_id = "create_session",
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time")),
     request_body = CreateSessionRequest,
     responses(
         (status = 201, description = "The session", body = SessionView, headers(("Location" = String, description = "The session's path"))),
@@ -276,6 +278,7 @@ impl From<SessionDetails> for SessionView {
 pub(in crate::api) async fn create_session(
     caller: Caller<AsMember>,
     body: ValidJson<CreateSessionRequest>,
+    key: IdempotencyKey,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let asked = body.0;
@@ -290,10 +293,11 @@ pub(in crate::api) async fn create_session(
         metadata: asked.metadata.unwrap_or_default(),
         options: asked.options.map(SessionOptions::from).unwrap_or_default(),
     };
-    let view = SessionView::from(services.sessions.create(&caller, new).await?);
-    Ok(HttpResponse::Created()
-        .insert_header((header::LOCATION, view.path()))
-        .json(view))
+    once(&caller, &services, key.with(body.1), async || {
+        let view = SessionView::from(services.sessions.create(&caller, new).await?);
+        Ok(Answer::new(StatusCode::CREATED, &view)?.at(view.path()))
+    })
+    .await
 }
 
 /// List sessions
@@ -441,15 +445,20 @@ pub(in crate::api) async fn delete_session(
 #[utoipa::path(
     tag = "Sessions",
     operation_id = "resume_session",
-    params(("session_id" = String, Path, description = "The session")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time"), ("session_id" = String, Path, description = "The session")),
     responses((status = 200, description = "The session", body = SessionView), ResumeProblems)
 )]
 #[post("/api/v1/sessions/{session_id}/resume")]
 pub(in crate::api) async fn resume_session(
     caller: Caller<AsMember>,
     path: web::Path<String>,
+    key: IdempotencyKey,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let details = services.sessions.resume(&caller, session_id(&path)?).await?;
-    Ok(HttpResponse::Ok().json(SessionView::from(details)))
+    let session = session_id(&path)?;
+    once(&caller, &services, key.alone(), async || {
+        let details = services.sessions.resume(&caller, session).await?;
+        Answer::new(StatusCode::OK, &SessionView::from(details))
+    })
+    .await
 }

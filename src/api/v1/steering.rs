@@ -1,5 +1,6 @@
 //! Steering a session's live agent outside the conversation.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, get, post, web};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,6 +10,7 @@ use validator::Validate;
 use super::{session_id, turn_id};
 use crate::api::ApiLimits;
 use crate::api::auth::{AsMember, AsReader, Caller};
+use crate::api::idempotency::{Answer, IdempotencyKey, once};
 use crate::api::input::{CheckRequest, ValidJson};
 use crate::api::problem::Problem;
 use crate::api::responses::{RewindProblems, SteeringProblems};
@@ -127,21 +129,23 @@ fn hide_secrets(mut servers: Value) -> Value {
 #[utoipa::path(
     tag = "Steering",
     operation_id = "stop_task",
-    params(("session_id" = String, Path, description = "The session"), ("task_id" = String, Path, description = "The task")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time"), ("session_id" = String, Path, description = "The session"), ("task_id" = String, Path, description = "The task")),
     responses((status = 204, description = "It does not run"), SteeringProblems)
 )]
 #[post("/api/v1/sessions/{session_id}/tasks/{task_id}/stop")]
 pub(in crate::api) async fn stop_task(
     caller: Caller<AsMember>,
     path: web::Path<(String, String)>,
+    key: IdempotencyKey,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let (session, task) = path.into_inner();
-    services
-        .steering
-        .stop_task(&caller, session_id(&session)?, task)
-        .await?;
-    Ok(HttpResponse::NoContent().finish())
+    let session = session_id(&session)?;
+    once(&caller, &services, key.alone(), async || {
+        services.steering.stop_task(&caller, session, task).await?;
+        Ok(Answer::empty(StatusCode::NO_CONTENT))
+    })
+    .await
 }
 
 /// To what files are to be put back.
@@ -183,7 +187,7 @@ pub struct RewindView {
 #[utoipa::path(
     tag = "Steering",
     operation_id = "rewind_files",
-    params(("session_id" = String, Path, description = "The session")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time"), ("session_id" = String, Path, description = "The session")),
     request_body = RewindFilesRequest,
     responses((status = 200, description = "What it came to", body = RewindView), RewindProblems)
 )]
@@ -192,19 +196,25 @@ pub(in crate::api) async fn rewind_files(
     caller: Caller<AsMember>,
     path: web::Path<String>,
     body: ValidJson<RewindFilesRequest>,
+    key: IdempotencyKey,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let asked = body.0;
     let turn = turn_id(&asked.turn_id.unwrap_or_default())?;
     let dry_run = asked.dry_run.unwrap_or(false);
-    let rewound = services
-        .steering
-        .rewind_files(&caller, session_id(&path)?, turn, dry_run)
-        .await?;
-    Ok(HttpResponse::Ok().json(RewindView {
-        files: rewound.files,
-        insertions: rewound.insertions,
-        deletions: rewound.deletions,
-        dry_run,
-    }))
+    let session = session_id(&path)?;
+    once(&caller, &services, key.with(body.1), async || {
+        let rewound = services
+            .steering
+            .rewind_files(&caller, session, turn, dry_run)
+            .await?;
+        let view = RewindView {
+            files: rewound.files,
+            insertions: rewound.insertions,
+            deletions: rewound.deletions,
+            dry_run,
+        };
+        Answer::new(StatusCode::OK, &view)
+    })
+    .await
 }

@@ -1,6 +1,6 @@
 //! Tenants.
 
-use actix_web::http::header;
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, get, patch, post, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use super::rules::{are_names, is_tenant_name};
 use super::{checked, tenant_name};
 use crate::api::ApiLimits;
 use crate::api::auth::{AsAdmin, AsOwner, Caller};
+use crate::api::idempotency::{Answer, IdempotencyKey, once};
 use crate::api::input::{CheckRequest, ValidJson, ValidQuery, broken_rules};
 use crate::api::page::{CursorKey, CursorScope, PageView};
 use crate::api::problem::{FieldError, Problem};
@@ -198,6 +199,7 @@ impl CheckRequest for UpdateTenantRequest {
 #[utoipa::path(
     tag = "Admin",
     operation_id = "create_tenant",
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time")),
     request_body = CreateTenantRequest,
     responses((status = 201, description = "It is made", body = TenantView), CreateTenantProblems)
 )]
@@ -205,6 +207,7 @@ impl CheckRequest for UpdateTenantRequest {
 pub(in crate::api) async fn create_tenant(
     caller: Caller<AsAdmin>,
     body: ValidJson<CreateTenantRequest>,
+    key: IdempotencyKey,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let name = checked("name", body.0.name.as_deref().unwrap_or_default())?;
@@ -213,11 +216,12 @@ pub(in crate::api) async fn create_tenant(
         policy: body.0.policy.map(Into::into),
         limits: body.0.limits,
     };
-    let tenant = services.tenants.create(&caller, name, terms).await?;
-    let location = format!("/api/v1/admin/tenants/{}", tenant.name);
-    Ok(HttpResponse::Created()
-        .insert_header((header::LOCATION, location))
-        .json(TenantView::from(tenant)))
+    once(&caller, &services, key.with(body.1), async || {
+        let tenant = services.tenants.create(&caller, name, terms).await?;
+        let location = format!("/api/v1/admin/tenants/{}", tenant.name);
+        Ok(Answer::new(StatusCode::CREATED, &TenantView::from(tenant))?.at(location))
+    })
+    .await
 }
 
 /// List tenants

@@ -1,5 +1,6 @@
 //! Turns: how they stand, and how they are ended early.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, get, post, web};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -10,6 +11,7 @@ use super::paging::PageQuery;
 use super::{session_id, turn_id};
 use crate::api::ApiLimits;
 use crate::api::auth::{AsMember, AsReader, Caller};
+use crate::api::idempotency::{Answer, IdempotencyKey, once};
 use crate::api::input::ValidQuery;
 use crate::api::page::{CursorKey, CursorScope, PageView};
 use crate::api::problem::Problem;
@@ -172,18 +174,22 @@ pub(in crate::api) async fn get_turn(
 #[utoipa::path(
     tag = "Turns",
     operation_id = "cancel_turn",
-    params(("session_id" = String, Path, description = "The session"), ("turn_id" = String, Path, description = "The turn")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time"), ("session_id" = String, Path, description = "The session"), ("turn_id" = String, Path, description = "The turn")),
     responses((status = 202, description = "The turn", body = TurnView), ReadTurnProblems)
 )]
 #[post("/api/v1/sessions/{session_id}/turns/{turn_id}/cancel")]
 pub(in crate::api) async fn cancel_turn(
     caller: Caller<AsMember>,
     path: web::Path<(String, String)>,
+    key: IdempotencyKey,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let (session, turn) = (session_id(&path.0)?, turn_id(&path.1)?);
-    let details = services.turns.cancel(&caller, session, turn).await?;
-    Ok(HttpResponse::Accepted().json(TurnView::from(details)))
+    once(&caller, &services, key.alone(), async || {
+        let details = services.turns.cancel(&caller, session, turn).await?;
+        Answer::new(StatusCode::ACCEPTED, &TurnView::from(details))
+    })
+    .await
 }
 
 /// What an interrupt came to.
@@ -207,20 +213,25 @@ pub struct InterruptView {
 #[utoipa::path(
     tag = "Turns",
     operation_id = "interrupt_session",
-    params(("session_id" = String, Path, description = "The session")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time"), ("session_id" = String, Path, description = "The session")),
     responses((status = 200, description = "What it came to", body = InterruptView), InterruptProblems)
 )]
 #[post("/api/v1/sessions/{session_id}/interrupt")]
 pub(in crate::api) async fn interrupt_session(
     caller: Caller<AsMember>,
     path: web::Path<String>,
+    key: IdempotencyKey,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let session = session_id(&path)?;
-    let turn = services.turns.interrupt(&caller, session).await?;
-    Ok(HttpResponse::Ok().json(InterruptView {
-        session_id: session.to_string(),
-        interrupted: turn.is_some(),
-        turn_id: turn.map(|turn| turn.to_string()),
-    }))
+    once(&caller, &services, key.alone(), async || {
+        let turn = services.turns.interrupt(&caller, session).await?;
+        let view = InterruptView {
+            session_id: session.to_string(),
+            interrupted: turn.is_some(),
+            turn_id: turn.map(|turn| turn.to_string()),
+        };
+        Answer::new(StatusCode::OK, &view)
+    })
+    .await
 }

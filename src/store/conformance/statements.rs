@@ -323,6 +323,9 @@ async fn sqlite_scans_no_table_that_grows() {
                 && !step.contains("CONSTANT ROW")
                 && !step.contains("VALUES CLAUSE")
                 && !SMALL.iter().any(|table| step.starts_with(&format!("SCAN {table}")))
+                // All of the platform's, for whoever runs it: that is all there is.
+                && (statement.text().contains("tenant_id =")
+                    || !statement.text().contains("FROM ledger_entries WHERE at >="))
                 // Whether there is one at all.
                 && !statement.text().ends_with(" LIMIT 1")
                 // The few that are in the index of what has no outcome.

@@ -17,7 +17,7 @@ pub use sessions::{LeaseStore, SessionStore};
 pub use tenants::{AuditStore, KeyStore, RateStore, TenantStore};
 pub(in crate::store) use transcripts::parse_lines;
 pub use transcripts::{TranscriptAppended, TranscriptStore};
-pub use turns::{EventLog, TurnEnd, TurnStore};
+pub use turns::{EventLog, RequestAnswer, TurnEnd, TurnStore};
 
 /// All of it: what the layers above hold.
 pub trait Store:

@@ -12,11 +12,24 @@ use crate::store::Result;
 /// Turns. At most one turn of a session has begun and has no outcome; others may wait for it.
 #[async_trait]
 pub trait TurnStore: Send + Sync {
-    /// In one step: stores a turn that is yet to begin, and appends `events`. Refused for a closed session.
+    /// In one step: stores a turn that is yet to begin, appends `events`, and keeps what the request that asks for it is
+    /// answered with, if that may be sent again. Refused for a closed session.
     ///
     /// # Errors
     /// As [`TurnStore::begin_turn`].
-    async fn queue_turn(&self, tenant: TenantId, epoch: Epoch, turn: &Turn, events: &[Event]) -> Result<()>;
+    async fn queue_turn_once(
+        &self,
+        tenant: TenantId,
+        epoch: Epoch,
+        turn: &Turn,
+        events: &[Event],
+        answer: Option<&RequestAnswer>,
+    ) -> Result<()>;
+
+    /// The same, for a request that is not sent again.
+    async fn queue_turn(&self, tenant: TenantId, epoch: Epoch, turn: &Turn, events: &[Event]) -> Result<()> {
+        self.queue_turn_once(tenant, epoch, turn, events, None).await
+    }
 
     /// In one step: stores a turn that has begun, be it new or queued, appends `events`, counts the prompt and marks the
     /// session as used at `turn.started_at`. Refused for a closed session, and while another turn that has begun has no
@@ -24,7 +37,19 @@ pub trait TurnStore: Send + Sync {
     ///
     /// # Errors
     /// `Unstorable` for a prompt that holds NUL; besides those of [`EventLog::append_events`].
-    async fn begin_turn(&self, tenant: TenantId, epoch: Epoch, turn: &Turn, events: &[Event]) -> Result<()>;
+    async fn begin_turn(&self, tenant: TenantId, epoch: Epoch, turn: &Turn, events: &[Event]) -> Result<()> {
+        self.begin_turn_once(tenant, epoch, turn, events, None).await
+    }
+
+    /// The same; and in the same step keeps what the request that asks for it is answered with.
+    async fn begin_turn_once(
+        &self,
+        tenant: TenantId,
+        epoch: Epoch,
+        turn: &Turn,
+        events: &[Event],
+        answer: Option<&RequestAnswer>,
+    ) -> Result<()>;
 
     /// In one step: stores a turn's outcome, appends `events`, enters its usage in the ledger, marks the session as
     /// used at the turn's end, and notes what the CLI told of the conversation. A turn that has an outcome keeps it.
@@ -51,6 +76,15 @@ pub trait TurnStore: Send + Sync {
     /// The turns of a session that have no outcome, in their order: one that runs, those that wait for it, and those
     /// that their server did not live to finish.
     async fn unfinished_turns(&self, tenant: TenantId, session: SessionId) -> Result<Vec<Turn>>;
+}
+
+/// What a request that may be sent again is answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestAnswer {
+    /// The key that its client gave it.
+    pub key: String,
+    /// The answer.
+    pub answer: Vec<u8>,
 }
 
 /// What is stored when a turn ends.

@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::{MemoryStore, Request};
+use super::{MemoryStore, Request, State};
 use crate::domain::{AuditNote, Permission, PermissionId, PermissionResolution, StoredCredential, TenantId};
 use crate::store::{
-    Begun, CredentialStore, IdempotencyStore, PermissionFilter, PermissionStore, Result, StoreError,
+    Begun, CredentialStore, IdempotencyStore, PermissionFilter, PermissionStore, RequestAnswer, Result,
+    StoreError,
 };
 
 #[async_trait]
@@ -118,6 +119,17 @@ impl CredentialStore for MemoryStore {
     }
 }
 
+impl State {
+    pub(super) fn keep_answer(&mut self, tenant: TenantId, answer: Option<&RequestAnswer>) {
+        let Some(RequestAnswer { key, answer }) = answer else {
+            return;
+        };
+        if let Some(request) = self.requests.get_mut(&(tenant, key.clone())) {
+            request.answer.get_or_insert_with(|| answer.clone());
+        }
+    }
+}
+
 #[async_trait]
 impl IdempotencyStore for MemoryStore {
     async fn begin_request(
@@ -152,9 +164,11 @@ impl IdempotencyStore for MemoryStore {
     }
 
     async fn finish_request(&self, tenant: TenantId, key: &str, answer: &[u8]) -> Result<()> {
-        if let Some(request) = self.lock().requests.get_mut(&(tenant, key.to_owned())) {
-            request.answer.get_or_insert_with(|| answer.to_vec());
-        }
+        let answer = RequestAnswer {
+            key: key.to_owned(),
+            answer: answer.to_vec(),
+        };
+        self.lock().keep_answer(tenant, Some(&answer));
         Ok(())
     }
 

@@ -10,12 +10,20 @@ use crate::domain::{
 };
 use crate::store::contract::parse_lines;
 use crate::store::{
-    EventLog, Result, StoreError, TranscriptAppended, TranscriptStore, TurnEnd, TurnStore, storable,
+    EventLog, RequestAnswer, Result, StoreError, TranscriptAppended, TranscriptStore, TurnEnd, TurnStore,
+    storable,
 };
 
 #[async_trait]
 impl TurnStore for MemoryStore {
-    async fn queue_turn(&self, tenant: TenantId, epoch: Epoch, turn: &Turn, events: &[Event]) -> Result<()> {
+    async fn queue_turn_once(
+        &self,
+        tenant: TenantId,
+        epoch: Epoch,
+        turn: &Turn,
+        events: &[Event],
+        answer: Option<&RequestAnswer>,
+    ) -> Result<()> {
         storable("a prompt", Some(&turn.message))?;
         let session = turn.session;
         let mut state = self.lock();
@@ -29,10 +37,18 @@ impl TurnStore for MemoryStore {
         };
         kept.turns.insert(turn.id, queued);
         kept.events.extend_from_slice(events);
+        state.keep_answer(tenant, answer);
         Ok(())
     }
 
-    async fn begin_turn(&self, tenant: TenantId, epoch: Epoch, turn: &Turn, events: &[Event]) -> Result<()> {
+    async fn begin_turn_once(
+        &self,
+        tenant: TenantId,
+        epoch: Epoch,
+        turn: &Turn,
+        events: &[Event],
+        answer: Option<&RequestAnswer>,
+    ) -> Result<()> {
         storable("a prompt", Some(&turn.message))?;
         let session = turn.session;
         let mut state = self.lock();
@@ -57,6 +73,7 @@ impl TurnStore for MemoryStore {
         kept.events.extend_from_slice(events);
         kept.session.message_count += 1;
         kept.touch(turn.started_at);
+        state.keep_answer(tenant, answer);
         Ok(())
     }
 

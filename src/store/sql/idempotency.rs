@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::SqlStore;
 use super::engine::{Engine, Row as _};
-use super::statement::sql;
+use super::statement::{Statement, sql};
 use crate::domain::TenantId;
 use crate::store::{Begun, IdempotencyStore, Result};
 
@@ -46,12 +46,9 @@ impl<E: Engine> IdempotencyStore for SqlStore<E> {
     }
 
     async fn finish_request(&self, tenant: TenantId, key: &str, answer: &[u8]) -> Result<()> {
-        let finish =
-            sql("UPDATE requests SET answer = $3 WHERE tenant_id = $1 AND key = $2 AND answer IS NULL")
-                .bind(tenant.as_uuid())
-                .bind(key)
-                .bind(answer);
-        self.write("keep a request's answer", finish).await.map(|_| ())
+        self.write("keep a request's answer", finish(tenant, key, answer))
+            .await
+            .map(|_| ())
     }
 
     async fn forget_request(&self, tenant: TenantId, key: &str) -> Result<()> {
@@ -60,4 +57,11 @@ impl<E: Engine> IdempotencyStore for SqlStore<E> {
             .bind(key);
         self.write("forget a request", forget).await.map(|_| ())
     }
+}
+
+pub(super) fn finish(tenant: TenantId, key: &str, answer: &[u8]) -> Statement {
+    sql("UPDATE requests SET answer = $3 WHERE tenant_id = $1 AND key = $2 AND answer IS NULL")
+        .bind(tenant.as_uuid())
+        .bind(key)
+        .bind(answer)
 }

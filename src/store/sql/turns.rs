@@ -8,7 +8,7 @@ use super::rows::{to_json, turn};
 use super::statement::sql;
 use super::writer::{Entries, Work};
 use crate::domain::{Epoch, Event, Page, SessionId, TenantId, Turn, TurnId};
-use crate::store::{Result, TurnEnd, TurnStore, storable};
+use crate::store::{RequestAnswer, Result, TurnEnd, TurnStore, storable};
 
 impl<E: Engine> SqlStore<E> {
     async fn commit(&self, tenant: TenantId, session: SessionId, epoch: Epoch, work: Work) -> Result<()> {
@@ -18,21 +18,37 @@ impl<E: Engine> SqlStore<E> {
 
 #[async_trait]
 impl<E: Engine> TurnStore for SqlStore<E> {
-    async fn queue_turn(&self, tenant: TenantId, epoch: Epoch, turn: &Turn, events: &[Event]) -> Result<()> {
+    async fn queue_turn_once(
+        &self,
+        tenant: TenantId,
+        epoch: Epoch,
+        turn: &Turn,
+        events: &[Event],
+        answer: Option<&RequestAnswer>,
+    ) -> Result<()> {
         storable("a prompt", Some(&turn.message))?;
         let work = Work::Queue {
             turn: Box::new(turn.clone()),
             entries: Entries::of(events)?,
+            answer: answer.cloned(),
         };
         self.commit(tenant, turn.session, epoch, work).await
     }
 
-    async fn begin_turn(&self, tenant: TenantId, epoch: Epoch, turn: &Turn, events: &[Event]) -> Result<()> {
+    async fn begin_turn_once(
+        &self,
+        tenant: TenantId,
+        epoch: Epoch,
+        turn: &Turn,
+        events: &[Event],
+        answer: Option<&RequestAnswer>,
+    ) -> Result<()> {
         // Refused before it can be in a group.
         storable("a prompt", Some(&turn.message))?;
         let work = Work::Begin {
             turn: Box::new(turn.clone()),
             entries: Entries::of(events)?,
+            answer: answer.cloned(),
         };
         self.commit(tenant, turn.session, epoch, work).await
     }

@@ -20,7 +20,7 @@ use crate::domain::{
     Epoch, Event, EventId, SessionId, TenantId, TranscriptEntry, TranscriptPath, Turn, TurnId,
 };
 use crate::lifecycle::Tasks;
-use crate::store::{Result, StoreError, TurnEnd};
+use crate::store::{RequestAnswer, Result, StoreError, TurnEnd};
 
 mod group;
 
@@ -57,9 +57,17 @@ pub(super) enum Work {
     /// Events.
     Append(Entries),
     /// A turn that waits for others, with its first events.
-    Queue { turn: Box<Turn>, entries: Entries },
+    Queue {
+        turn: Box<Turn>,
+        entries: Entries,
+        answer: Option<RequestAnswer>,
+    },
     /// A turn that begins, with its first events.
-    Begin { turn: Box<Turn>, entries: Entries },
+    Begin {
+        turn: Box<Turn>,
+        entries: Entries,
+        answer: Option<RequestAnswer>,
+    },
     /// A turn that ends, with its last events.
     Finish {
         end: Box<TurnEnd>,

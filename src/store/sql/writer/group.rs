@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::super::engine::{Engine, Row as _};
+use super::super::idempotency::finish;
 use super::super::money;
 use super::super::rows::{event_id, is_queued, status};
 use super::super::statement::{Value, chunks, padded, sql};
@@ -14,7 +15,7 @@ use super::{Job, Work};
 use crate::domain::{
     EventId, SessionId, SessionStatus, TenantId, TranscriptEntry, TranscriptPath, Turn, TurnId, TurnStatus,
 };
-use crate::store::{Result, StoreError, TurnEnd};
+use crate::store::{RequestAnswer, Result, StoreError, TurnEnd};
 
 /// A session as the group finds it, and as the writes that were let through so far leave it.
 struct Owned {
@@ -75,8 +76,14 @@ pub(super) async fn commit<E: Engine>(database: &Arc<Database<E>>, jobs: &[Job])
     for (index, job, was_queued) in writes {
         let stored = match &job.work {
             Work::Append(_) => 0,
-            Work::Queue { turn, .. } => store_turn(&mut transaction, turn, TurnStatus::Queued).await?,
-            Work::Begin { turn, .. } => begin_turn(&mut transaction, turn, was_queued).await?,
+            Work::Queue { turn, answer, .. } => {
+                keep_answer(&mut transaction, job.tenant, answer.as_ref()).await?;
+                store_turn(&mut transaction, turn, TurnStatus::Queued).await?
+            }
+            Work::Begin { turn, answer, .. } => {
+                keep_answer(&mut transaction, job.tenant, answer.as_ref()).await?;
+                begin_turn(&mut transaction, turn, was_queued).await?
+            }
             Work::Finish { end, outcome, .. } => {
                 finish_turn(&mut transaction, job.tenant, end, outcome).await?
             }
@@ -206,6 +213,19 @@ async fn insert_events<E: Engine>(
         let insert = sql("INSERT INTO events (session_id, id, turn_id, kind, created_at, body) VALUES ")
             .push_rows(chunk.iter().map(|(session, row)| (*row).clone().values(*session)));
         transaction.run("append events", insert).await?;
+    }
+    Ok(())
+}
+
+/// Keeps what the request that asks for a turn is answered with.
+async fn keep_answer<E: Engine>(
+    transaction: &mut Transaction<E>,
+    tenant: TenantId,
+    answer: Option<&RequestAnswer>,
+) -> Result<()> {
+    if let Some(RequestAnswer { key, answer }) = answer {
+        let keep = finish(tenant, key, answer);
+        transaction.run("keep a request's answer", keep).await?;
     }
     Ok(())
 }
