@@ -71,3 +71,4 @@ CREATE TABLE reservations (
 ) STRICT;
 
 CREATE INDEX reservations_by_renewal ON reservations (renewed_at);
+CREATE INDEX reservations_of_tenant ON reservations (tenant_id);

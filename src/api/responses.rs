@@ -25,6 +25,7 @@ const BODY: &[Code] = &[
     Code::UnsupportedMediaType,
     Code::ValidationFailed,
 ];
+const FIELD: &[Code] = &[Code::ValidationFailed];
 const OPTION: &[Code] = &[Code::OptionForbidden];
 const QUOTA: &[Code] = &[Code::QuotaReached];
 const SESSION: &[Code] = &[Code::SessionNotFound];
@@ -138,6 +139,10 @@ problems! {
     ChangeTenantProblems: [CALLER, BODY, WRITE, TENANT];
     /// Of an operation that lists what a tenant has.
     ListInTenantProblems: [CALLER, LIST, TENANT];
+    /// Of an operation that erases.
+    EraseProblems: [CALLER, FIELD, WRITE, TENANT, WORKSPACE];
+    /// Of an operation that hands out what belongs to somebody.
+    ExportProblems: [CALLER, FIELD, TENANT];
     /// Of an operation that makes a key.
     CreateKeyProblems: [CALLER, BODY, WRITE, TENANT, NEW_KEY];
     /// Of an operation that looks at, or revokes, a key.

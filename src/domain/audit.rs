@@ -20,6 +20,12 @@ pub enum AuditAction {
     TenantCreated,
     /// A tenant was changed.
     TenantChanged,
+    /// A tenant was erased.
+    TenantErased,
+    /// A user of a tenant was erased.
+    UserErased,
+    /// What belongs to a user of a tenant was handed out.
+    UserExported,
     /// A key was made.
     KeyCreated,
     /// A key was revoked.

@@ -106,6 +106,21 @@ impl Workspaces {
         subdir.map_or_else(|| tree.clone(), |subdir| tree.join(subdir.as_str()))
     }
 
+    /// Removes all of a user's folders. Nobody works in them any more.
+    pub fn remove_user(&self, tenant: &TenantName, user: &UserId) -> Result<(), WorkspaceError> {
+        let tree = match enter_own(&self.base, tenant.as_str(), false) {
+            Ok(tree) => tree,
+            Err(WorkspaceError::Missing) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        remove(&tree, user.as_str())
+    }
+
+    /// Removes all of a tenant's folders. Nobody works in them any more.
+    pub fn remove_tenant(&self, tenant: &TenantName) -> Result<(), WorkspaceError> {
+        remove(&self.base, tenant.as_str())
+    }
+
     fn enter(
         &self,
         tenant: &TenantName,
@@ -171,6 +186,14 @@ impl Workspace {
         } else {
             self.path.clone()
         }
+    }
+}
+
+/// Removes a folder with all that it holds. Links are removed, and not followed.
+fn remove(parent: &Dir, name: &str) -> Result<(), WorkspaceError> {
+    match parent.remove_dir_all(name).map_err(explain) {
+        Err(WorkspaceError::Missing) => Ok(()),
+        removed => removed,
     }
 }
 

@@ -133,6 +133,11 @@ impl AuthenticationService {
         self.lock().remove(&digest);
     }
 
+    /// Forgets all keys: some were removed.
+    pub(super) fn forget_all(&self) {
+        self.lock().clear();
+    }
+
     fn anybody(&self, address: Option<IpAddr>) -> Principal {
         Principal {
             tenant: self.default.id,

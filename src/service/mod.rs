@@ -4,6 +4,7 @@
 mod attachments;
 mod authentication;
 mod credentials;
+mod erasure;
 mod error;
 mod failures;
 mod forking;
@@ -30,6 +31,7 @@ pub use crate::store::StoreError;
 pub use attachments::{NewAttachment, is_supported};
 pub use authentication::{AuthenticationRules, AuthenticationService, Unauthenticated};
 pub use credentials::{CredentialInfo, CredentialService, ResealError, reseal};
+pub use erasure::{Erased, ErasureService};
 pub use error::Error;
 pub use forking::{ForkOrder, ForkService};
 pub use health::{HealthReport, HealthService, ModelAccess};
@@ -60,6 +62,8 @@ pub struct Services {
     pub permissions: Arc<PermissionService>,
     /// Tenants, their keys, and the audit.
     pub tenants: Arc<TenantService>,
+    /// Erasing users and tenants.
+    pub erasure: Arc<ErasureService>,
     /// Requests that are sent again.
     pub idempotency: Arc<Idempotency>,
     /// Budgets, and what was spent.

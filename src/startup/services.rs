@@ -12,8 +12,8 @@ use crate::limits::Limits;
 use crate::security::sealing::SealingKeys;
 use crate::security::workspace::Workspaces;
 use crate::service::{
-    AuthenticationService, CredentialService, ForkService, HealthService, Idempotency, MetricsService,
-    ModelService, PermissionService, Services, SessionRules, SessionService, SpendingService,
+    AuthenticationService, CredentialService, ErasureService, ForkService, HealthService, Idempotency,
+    MetricsService, ModelService, PermissionService, Services, SessionRules, SessionService, SpendingService,
     SteeringService, TenantService, TurnRules, TurnService,
 };
 use crate::settings::Settings;
@@ -44,7 +44,7 @@ impl Parts<'_> {
         let sessions = Arc::new(SessionService::new(
             store(),
             agents(),
-            self.workspaces,
+            Arc::clone(&self.workspaces),
             clock(),
             Arc::clone(&self.limits),
             SessionRules {
@@ -77,9 +77,18 @@ impl Parts<'_> {
         let tenants = Arc::new(TenantService::new(
             store(),
             Arc::clone(self.limits.tenants()),
-            self.authentication,
+            Arc::clone(&self.authentication),
             clock(),
         ));
+        let erasure = ErasureService::new(
+            store(),
+            agents(),
+            self.workspaces,
+            Arc::clone(&tenants),
+            Arc::clone(self.limits.tenants()),
+            self.authentication,
+            clock(),
+        );
         let spending = SpendingService::new(
             store(),
             Arc::clone(&tenants),
@@ -97,6 +106,7 @@ impl Parts<'_> {
             steering: Arc::new(SteeringService::new(store(), agents(), Arc::clone(&sessions))),
             permissions: Arc::new(permissions),
             tenants,
+            erasure: Arc::new(erasure),
             idempotency,
             spending: Arc::new(spending),
             credentials: Arc::new(credentials),

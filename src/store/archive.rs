@@ -6,17 +6,20 @@
 //! idempotency keys and the servers' own secrets stay behind: they are short-lived. Take an archive of a store that no
 //! server writes to.
 
+mod reader;
+
 use std::io::{BufRead, Write};
 
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use self::reader::{Line, Reader};
 use super::{Store, StoreError};
 use crate::domain::{
     ApiKey, AuditEntry, BadEntry, Budget, BudgetStanding, Epoch, Event, EventId, EventQuery, KeyId,
     LedgerEntry, Permission, PermissionId, Session, SessionFilter, SessionId, StoredCredential, Tenant,
-    TenantId, TranscriptPath, Turn, TurnId,
+    TenantId, TranscriptPath, Turn, TurnId, UserId,
 };
 
 const FORMAT: &str = "paddock-archive";
@@ -254,6 +257,25 @@ pub async fn export(store: &dyn Store, mut out: impl Write) -> Result<Summary, A
     })
 }
 
+/// Writes what a store holds of one user of a tenant, in the same form: sessions with their turns, logs and transcripts,
+/// questions, and what was used. Keys and budgets are the tenant's.
+pub async fn export_user(
+    store: &dyn Store,
+    tenant: TenantId,
+    user: &UserId,
+    out: impl Write,
+) -> Result<u64, ArchiveError> {
+    let mut lines = Lines::new(out);
+    let filter = SessionFilter {
+        user: Some(user.clone()),
+        ..SessionFilter::default()
+    };
+    write_sessions(store, tenant, &filter, &mut lines).await?;
+    write_permissions(store, tenant, Some(user), &mut lines).await?;
+    write_usage(store, tenant, Some(user), &mut lines).await?;
+    Ok(lines.records)
+}
+
 async fn write_records(
     store: &dyn Store,
     lines: &mut Lines<impl Write>,
@@ -278,10 +300,10 @@ async fn write_records(
                     credential,
                 })?;
             }
-            write_usage(store, id, lines).await?;
+            write_usage(store, id, None, lines).await?;
             write_budgets(store, id, lines).await?;
-            damaged.extend(write_sessions(store, id, lines).await?);
-            write_permissions(store, id, lines).await?;
+            damaged.extend(write_sessions(store, id, &SessionFilter::default(), lines).await?);
+            write_permissions(store, id, None, lines).await?;
         }
     }
 }
@@ -321,6 +343,7 @@ async fn write_keys(
 async fn write_usage(
     store: &dyn Store,
     tenant: TenantId,
+    user: Option<&UserId>,
     lines: &mut Lines<impl Write>,
 ) -> Result<(), ArchiveError> {
     let mut after = None;
@@ -330,7 +353,8 @@ async fn write_usage(
             return Ok(());
         };
         after = Some(last.id);
-        for usage in records {
+        let theirs = |usage: &LedgerEntry| user.is_none_or(|user| usage.spender.user == *user);
+        for usage in records.into_iter().filter(theirs) {
             lines.record(&Record::Usage { tenant, usage })?;
         }
     }
@@ -360,6 +384,7 @@ async fn write_budgets(
 async fn write_permissions(
     store: &dyn Store,
     tenant: TenantId,
+    user: Option<&UserId>,
     lines: &mut Lines<impl Write>,
 ) -> Result<(), ArchiveError> {
     let mut after: Option<PermissionId> = None;
@@ -369,7 +394,8 @@ async fn write_permissions(
             return Ok(());
         };
         after = Some(last.id);
-        for permission in permissions {
+        let theirs = |permission: &Permission| user.is_none_or(|user| permission.user == *user);
+        for permission in permissions.into_iter().filter(theirs) {
             let permission = Box::new(permission);
             lines.record(&Record::Permission { tenant, permission })?;
         }
@@ -379,14 +405,13 @@ async fn write_permissions(
 async fn write_sessions(
     store: &dyn Store,
     tenant: TenantId,
+    filter: &SessionFilter,
     lines: &mut Lines<impl Write>,
 ) -> Result<Vec<BadEntry>, ArchiveError> {
     let mut damaged = Vec::new();
     let mut before = None;
     loop {
-        let page = store
-            .list_sessions(tenant, &SessionFilter::default(), before, READ_BATCH)
-            .await?;
+        let page = store.list_sessions(tenant, filter, before, READ_BATCH).await?;
         for session in page.items {
             let id = session.id;
             let epoch = store.session_epoch(tenant, id).await?.map_or(0, Epoch::get);
@@ -516,70 +541,5 @@ fn check(archive: impl BufRead) -> Result<End, ArchiveError> {
                 });
             }
         }
-    }
-}
-
-enum Line {
-    Record(Box<Record>),
-    End(End),
-}
-
-/// Reads an archive line by line.
-struct Reader<R> {
-    archive: R,
-    line: u64,
-    records: u64,
-    hash: Sha256,
-}
-
-impl<R: BufRead> Reader<R> {
-    fn open(archive: R) -> Result<Self, ArchiveError> {
-        let mut reader = Self {
-            archive,
-            line: 0,
-            records: 0,
-            hash: Sha256::new(),
-        };
-        let first = reader.read_line()?.unwrap_or_default();
-        match serde_json::from_slice::<Header>(&first) {
-            Ok(header) if header.format == FORMAT && header.version == VERSION => Ok(reader),
-            _ => Err(ArchiveError::NotAnArchive),
-        }
-    }
-
-    /// The next line with its end, if there is one.
-    fn read_line(&mut self) -> Result<Option<Vec<u8>>, ArchiveError> {
-        let mut line = Vec::new();
-        let limit = LINE_MAX_BYTES + 1;
-        let read = std::io::Read::take(&mut self.archive, limit).read_until(b'\n', &mut line)?;
-        if read == 0 {
-            return Ok(None);
-        }
-        self.line += 1;
-        if read as u64 == limit {
-            return Err(ArchiveError::LongLine { line: self.line });
-        }
-        Ok(Some(line))
-    }
-
-    fn next(&mut self) -> Result<Option<Line>, ArchiveError> {
-        let Some(line) = self.read_line()? else {
-            return Ok(None);
-        };
-        if line.last() != Some(&b'\n') {
-            return Err(ArchiveError::CutOff {
-                records: self.records,
-            });
-        }
-        if let Ok(EndLine { end }) = serde_json::from_slice(&line) {
-            return Ok(Some(Line::End(end)));
-        }
-        let record = serde_json::from_slice(&line).map_err(|source| ArchiveError::BadLine {
-            line: self.line,
-            source,
-        })?;
-        self.records += 1;
-        self.hash.update(&line);
-        Ok(Some(Line::Record(Box::new(record))))
     }
 }

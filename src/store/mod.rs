@@ -22,9 +22,10 @@ pub mod sqlite;
 mod terms;
 
 pub use contract::{
-    AuditStore, Begun, BudgetStore, CredentialStore, EventLog, IdempotencyStore, KeyStore, LeaseStore,
-    PermissionFilter, PermissionStore, PlatformStore, RateStore, RequestAnswer, RestoreStore, SessionStore,
-    Store, TenantStore, TranscriptAppended, TranscriptStore, TurnEnd, TurnStore, UsageLedger,
+    AuditStore, Begun, BudgetStore, CredentialStore, ERASED, ErasureStore, EventLog, IdempotencyStore,
+    KeyStore, LeaseStore, PermissionFilter, PermissionStore, PlatformStore, RateStore, RequestAnswer,
+    RestoreStore, SessionStore, Store, TenantStore, TranscriptAppended, TranscriptStore, TurnEnd, TurnStore,
+    UsageLedger,
 };
 pub use error::StoreError;
 

@@ -337,6 +337,11 @@ impl Engine for PostgresEngine {
         }
     }
 
+    async fn scrub(&self) -> Answer<()> {
+        // Its own housekeeping (autovacuum) does that, and its backups are not ours to change.
+        Ok(())
+    }
+
     async fn close(&self) {
         self.pool.close().await;
     }

@@ -123,6 +123,8 @@ fn connect_options(options: &SqliteOptions) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        // What is deleted is overwritten: erasing somebody is to leave nothing in the file.
+        .pragma("secure_delete", "on")
         // Negative: in KiB.
         .pragma("cache_size", format!("-{}", (options.cache_bytes / 1024).max(1)))
         .busy_timeout(options.patience)
@@ -229,6 +231,14 @@ impl Engine for SqliteEngine {
             Some(_) => StoreError::failed(action, error),
             None => explain_without_code(action, error),
         }
+    }
+
+    async fn scrub(&self) -> Answer<()> {
+        // What was overwritten in the file still stands in the log beside it.
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+            .execute(&self.writer)
+            .await
+            .map(|_| ())
     }
 
     async fn close(&self) {

@@ -18,6 +18,7 @@ mod attachments;
 mod auth;
 mod budgets;
 mod crash;
+mod erasure;
 mod expiry;
 mod faults;
 mod fence;

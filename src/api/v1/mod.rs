@@ -4,6 +4,7 @@ pub mod audit;
 pub mod budgets;
 pub mod chat;
 pub mod credentials;
+pub mod erasure;
 pub mod forks;
 pub mod keys;
 pub mod messages;

@@ -311,6 +311,8 @@ macro_rules! conformance {
             a_tenant_is_made_once_and_changed,
             a_key_that_is_revoked_stays_so,
             there_are_no_more_sessions_than_there_may_be,
+            a_user_who_was_erased_is_found_nowhere_but_in_the_audit,
+            a_tenant_that_was_erased_leaves_its_id_and_its_ledger,
             a_bucket_is_shared_by_all_who_take_from_it,
             what_is_audited_is_entered_with_its_change_or_not_at_all,
             the_audit_is_read_by_tenant_and_in_order,

@@ -12,9 +12,9 @@ use crate::domain::{
 };
 use crate::store::PermissionFilter;
 use crate::store::contract::{
-    AuditStore, CredentialStore, EventLog, IdempotencyStore, KeyStore, LeaseStore, PermissionStore,
-    PlatformStore, RateStore, RestoreStore, SessionStore, TenantStore, TranscriptStore, TurnStore,
-    UsageLedger,
+    AuditStore, CredentialStore, ErasureStore, EventLog, IdempotencyStore, KeyStore, LeaseStore,
+    PermissionStore, PlatformStore, RateStore, RestoreStore, SessionStore, TenantStore, TranscriptStore,
+    TurnStore, UsageLedger,
 };
 use crate::store::sql::SqlStore;
 use crate::store::sql::engine::{Engine, driver_query};
@@ -173,6 +173,12 @@ async fn tour<E: Engine>(store: &Arc<SqlStore<E>>) {
     }
     store.update_tenant(tenant, &change, &note()).await.unwrap();
     store.get_tenant(tenant).await.unwrap();
+    let nobody = super::tenant(&**store, "to-be-erased").await;
+    store.erase_user(nobody, &user, &note()).await.unwrap();
+    store
+        .erase_tenant(nobody, &"erased-2".parse().unwrap(), &note())
+        .await
+        .unwrap();
     let new = Tenant::new(
         TenantId::generate(&SystemClock),
         "another".parse().unwrap(),
@@ -326,6 +332,8 @@ async fn sqlite_scans_no_table_that_grows() {
                 // All of the platform's, for whoever runs it: that is all there is.
                 && (statement.text().contains("tenant_id =")
                     || !statement.text().contains("FROM ledger_entries WHERE at >="))
+                // Rows that were found and bounded already.
+                && step != "SCAN counted"
                 // Whether there is one at all.
                 && !statement.text().ends_with(" LIMIT 1")
                 // The few that are in the index of what has no outcome.

@@ -212,3 +212,80 @@ pub(in crate::store::conformance) async fn a_bucket_is_shared_by_all_who_take_fr
     assert_eq!(store.forget_buckets(full, 1).await.unwrap(), 1);
     assert_eq!(store.forget_buckets(full, 9).await.unwrap(), 1);
 }
+
+/// All that a tenant has, but for the audit, as text.
+async fn all_of(store: &dyn Store) -> String {
+    let mut written = Vec::new();
+    crate::store::archive::export(store, &mut written).await.unwrap();
+    let text = String::from_utf8(written).unwrap();
+    let lines = text.lines().filter(|line| !line.contains("\"record\":\"audit\""));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+async fn purge(store: &dyn Store) {
+    while store.purge_removed(100).await.unwrap() > 0 {}
+    store.scrub().await.unwrap();
+}
+
+pub(in crate::store::conformance) async fn a_user_who_was_erased_is_found_nowhere_but_in_the_audit(
+    fixture: Fixture,
+) {
+    let (store, owner) = (&*fixture.store, fixture.tenant);
+    archive_cases::fill(&fixture).await;
+    let bob = fixture.session("bob").await;
+    let user = "alice".parse().unwrap();
+    let mut own_key = record_cases::key_of("of-alice", 9);
+    own_key.user = Some("alice".parse().unwrap());
+    store.insert_key(owner, &own_key, &note()).await.unwrap();
+    assert!(all_of(store).await.contains("alice"));
+    let spent = store
+        .sum_usage(Some(owner), &crate::domain::UsageQuery::default())
+        .await
+        .unwrap();
+    let erased = store.erase_user(owner, &user, &note_of("alice")).await.unwrap();
+    assert!(erased > 0);
+    purge(store).await;
+    let left = all_of(store).await;
+    assert!(!left.contains("alice"), "{left}");
+    assert!(left.contains("bob"));
+    assert_eq!(
+        store
+            .find_session(owner, bob.id)
+            .await
+            .unwrap()
+            .map(|session| session.id),
+        Some(bob.id)
+    );
+    let after = store
+        .sum_usage(Some(owner), &crate::domain::UsageQuery::default())
+        .await
+        .unwrap();
+    assert_eq!(spent, after, "what was spent was spent");
+    assert_eq!(store.find_key(own_key.digest).await.unwrap(), None);
+    assert_eq!(targets(store).await.last().unwrap(), "alice");
+    assert_eq!(store.erase_user(owner, &user, &note()).await.unwrap(), 0);
+}
+
+pub(in crate::store::conformance) async fn a_tenant_that_was_erased_leaves_its_id_and_its_ledger(
+    fixture: Fixture,
+) {
+    let (store, owner) = (&*fixture.store, fixture.tenant);
+    archive_cases::fill(&fixture).await;
+    let other = tenant(store, "other").await;
+    store
+        .insert_key(other, &record_cases::key_of("kept", 77), &note())
+        .await
+        .unwrap();
+    let name: crate::domain::TenantName = "erased-1".parse().unwrap();
+    store.erase_tenant(owner, &name, &note_of("acme")).await.unwrap();
+    purge(store).await;
+    let left = all_of(store).await;
+    assert!(!left.contains("acme") && !left.contains("hello"), "{left}");
+    let erased = store.get_tenant(owner).await.unwrap().unwrap();
+    assert_eq!(erased.name, name);
+    assert!(erased.suspended_at.is_some());
+    assert_eq!(store.find_tenant(&"acme".parse().unwrap()).await.unwrap(), None);
+    assert_eq!(store.list_keys(owner, None, 9).await.unwrap(), []);
+    assert_eq!(store.list_keys(other, None, 9).await.unwrap().len(), 1);
+    assert!(!store.list_usage(owner, None, 9).await.unwrap().is_empty());
+}

@@ -14,7 +14,7 @@ pub use money::{BudgetStore, UsageLedger};
 pub use platform::{PlatformStore, RestoreStore};
 pub use records::{Begun, CredentialStore, IdempotencyStore, PermissionFilter, PermissionStore};
 pub use sessions::{LeaseStore, SessionStore};
-pub use tenants::{AuditStore, KeyStore, RateStore, TenantStore};
+pub use tenants::{AuditStore, ERASED, ErasureStore, KeyStore, RateStore, TenantStore};
 pub(in crate::store) use transcripts::parse_lines;
 pub use transcripts::{TranscriptAppended, TranscriptStore};
 pub use turns::{EventLog, RequestAnswer, TurnEnd, TurnStore};
@@ -30,6 +30,7 @@ pub trait Store:
     + PermissionStore
     + KeyStore
     + AuditStore
+    + ErasureStore
     + RateStore
     + UsageLedger
     + BudgetStore
@@ -53,6 +54,7 @@ impl<T> Store for T where
         + PermissionStore
         + KeyStore
         + AuditStore
+        + ErasureStore
         + RateStore
         + UsageLedger
         + BudgetStore

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use crate::domain::rate::{Rate, Taken};
 use crate::domain::{
     ApiKey, AuditEntry, AuditHash, AuditNote, KeyDigest, KeyId, Tenant, TenantChange, TenantId, TenantName,
+    UserId,
 };
 use crate::store::Result;
 
@@ -98,4 +99,25 @@ pub trait RateStore: Send + Sync {
 
     /// Forgets up to `limit` buckets that are full; how many.
     async fn forget_buckets(&self, now: DateTime<Utc>, limit: u32) -> Result<u64>;
+}
+
+/// What stands in the ledger in the place of a user who was erased.
+pub const ERASED: &str = "erased";
+
+/// Erasing what belongs to a user, or to a tenant.
+#[async_trait]
+pub trait ErasureStore: Send + Sync {
+    /// Removes a user's sessions with all that they have, its keys and its budgets, and what requests of the tenant were
+    /// answered with; in the ledger, [`ERASED`] takes the user's place. How many sessions. Their logs and transcripts are
+    /// unreachable from then on, and freed by [`PlatformStore::purge_removed`].
+    ///
+    /// [`PlatformStore::purge_removed`]: super::PlatformStore::purge_removed
+    async fn erase_user(&self, tenant: TenantId, user: &UserId, note: &AuditNote) -> Result<u64>;
+
+    /// The same for all of a tenant's users, and for its keys, budgets, credential, policy and limits. What is left is the
+    /// tenant's id, under this name and suspended, for the ledger and the audit.
+    async fn erase_tenant(&self, tenant: TenantId, name: &TenantName, note: &AuditNote) -> Result<u64>;
+
+    /// Takes what was removed out of the store's own files, as far as the store can be told to.
+    async fn scrub(&self) -> Result<()>;
 }

@@ -35,6 +35,18 @@ impl State {
             .collect()
     }
 
+    /// Settles what runs of these spenders, with what was seen of it.
+    pub(super) fn settle_of(&mut self, of: impl Fn(TenantId, &Spender) -> bool) {
+        let (theirs, others) = std::mem::take(&mut self.running)
+            .into_iter()
+            .partition(|(_, running)| of(running.tenant, &running.reservation.entry.spender));
+        self.running = others;
+        let theirs: BTreeMap<EntryId, Running> = theirs;
+        for running in theirs.into_values() {
+            self.enter_usage(running.tenant, &running.reservation.entry);
+        }
+    }
+
     /// How the tenant's budgets stand: what is spent is added up, and so is what is set aside.
     fn standings(
         &self,

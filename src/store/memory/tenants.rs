@@ -6,9 +6,10 @@ use chrono::{DateTime, Utc};
 use super::{MemoryStore, State};
 use crate::domain::rate::{Rate, Taken};
 use crate::domain::{
-    ApiKey, AuditEntry, AuditHash, AuditNote, KeyDigest, KeyId, Tenant, TenantChange, TenantId, TenantName,
+    ApiKey, AuditEntry, AuditHash, AuditNote, BudgetScope, KeyDigest, KeyId, Tenant, TenantChange, TenantId,
+    TenantName, UserId,
 };
-use crate::store::{AuditStore, KeyStore, RateStore, Result, StoreError, TenantStore};
+use crate::store::{AuditStore, ERASED, ErasureStore, KeyStore, RateStore, Result, StoreError, TenantStore};
 
 impl State {
     pub(super) fn enter_audit(&mut self, note: &AuditNote) -> Result<()> {
@@ -218,5 +219,70 @@ impl AuditStore for MemoryStore {
 
     async fn audit_head(&self) -> Result<Option<(u64, AuditHash)>> {
         Ok(self.lock().audit.last().map(|entry| (entry.number, entry.hash)))
+    }
+}
+
+impl State {
+    fn erase(&mut self, tenant: TenantId, user: Option<&UserId>) -> u64 {
+        let is_theirs =
+            |owner: &TenantId, of: &UserId| *owner == tenant && user.is_none_or(|user| of == user);
+        let mut gone = Vec::new();
+        self.sessions.retain(|id, kept| {
+            let erased = is_theirs(&kept.session.tenant, &kept.session.user);
+            if erased {
+                gone.push(*id);
+            }
+            !erased
+        });
+        self.permissions
+            .retain(|_, (_, permission)| !gone.contains(&permission.session));
+        self.settle_of(|owner, spender| is_theirs(&owner, &spender.user));
+        for (owner, entry) in self.ledger.values_mut() {
+            if is_theirs(owner, &entry.spender.user)
+                && let Ok(erased) = ERASED.parse()
+            {
+                entry.spender.user = erased;
+            }
+        }
+        self.requests.retain(|(owner, _), _| *owner != tenant);
+        gone.len() as u64
+    }
+}
+
+#[async_trait]
+impl ErasureStore for MemoryStore {
+    async fn erase_user(&self, tenant: TenantId, user: &UserId, note: &AuditNote) -> Result<u64> {
+        let mut state = self.lock();
+        state.enter_audit(note)?;
+        state
+            .keys
+            .retain(|_, (owner, key)| *owner != tenant || key.user.as_ref() != Some(user));
+        let scope = BudgetScope::User(user.clone());
+        state
+            .budgets
+            .retain(|_, (owner, budget)| *owner != tenant || budget.scope != scope);
+        Ok(state.erase(tenant, Some(user)))
+    }
+
+    async fn erase_tenant(&self, tenant: TenantId, name: &TenantName, note: &AuditNote) -> Result<u64> {
+        let mut state = self.lock();
+        state.enter_audit(note)?;
+        state.keys.retain(|_, (owner, _)| *owner != tenant);
+        state.budgets.retain(|_, (owner, _)| *owner != tenant);
+        state.credentials.remove(&tenant);
+        let known = state.tenants.values().find(|known| known.id == tenant).cloned();
+        if let Some(known) = known {
+            state.tenants.remove(&known.name);
+            let erased = Tenant {
+                suspended_at: known.suspended_at.or(Some(note.at)),
+                ..Tenant::new(tenant, name.clone(), known.created_at)
+            };
+            state.tenants.insert(name.clone(), erased);
+        }
+        Ok(state.erase(tenant, None))
+    }
+
+    async fn scrub(&self) -> Result<()> {
+        Ok(())
     }
 }

@@ -40,6 +40,9 @@ pub trait Engine: Debug + Send + Sync + 'static {
     /// What an error means.
     fn explain(action: &'static str, error: sqlx::Error) -> StoreError;
 
+    /// Takes what was deleted out of the database's files.
+    async fn scrub(&self) -> Answer<()>;
+
     /// Lets go of all connections.
     async fn close(&self);
 }

@@ -7,6 +7,7 @@ mod audit;
 mod budgets;
 mod credentials;
 pub mod engine;
+mod erasure;
 mod events;
 mod idempotency;
 mod keys;
