@@ -10,10 +10,12 @@ impl From<Unauthenticated> for Problem {
         let code = match refused {
             Unauthenticated::Store(error) => return Error::Store(error).into(),
             Unauthenticated::Suspended => ProblemCode::TenantSuspended,
-            Unauthenticated::Network => ProblemCode::Forbidden,
+            Unauthenticated::Network | Unauthenticated::TokenTenant => ProblemCode::Forbidden,
+            Unauthenticated::IssuerAway => ProblemCode::IssuerUnavailable,
             Unauthenticated::Missing
             | Unauthenticated::Unknown
             | Unauthenticated::Expired
+            | Unauthenticated::Token(_)
             | Unauthenticated::Revoked => ProblemCode::Unauthenticated,
         };
         Self::new(code).with_detail(refused.to_string())

@@ -43,6 +43,8 @@ pub enum ProblemCode {
     Unauthenticated,
     /// The credential does not allow this.
     Forbidden,
+    /// The issuer of login tokens does not answer, and without its keys no token can be taken.
+    IssuerUnavailable,
     /// There is no such tenant, or it is not the caller's to see.
     TenantNotFound,
     /// A tenant of this name exists.
@@ -195,6 +197,7 @@ impl ProblemCode {
             | Self::OutputInvalid
             | Self::TurnFailed => StatusCode::BAD_GATEWAY,
             Self::WorkspaceUnavailable
+            | Self::IssuerUnavailable
             | Self::AgentUnavailable
             | Self::AgentsExhausted
             | Self::ShuttingDown
@@ -220,6 +223,7 @@ impl ProblemCode {
             Self::MethodNotAllowed => "This path does not take this method",
             Self::Unauthenticated => "A valid credential is needed",
             Self::Forbidden => "The credential does not allow this",
+            Self::IssuerUnavailable => "The issuer of tokens does not answer",
             Self::TenantNotFound => "There is no such tenant",
             Self::TenantExists => "A tenant of this name exists",
             Self::TenantSuspended => "The tenant is suspended",

@@ -14,6 +14,7 @@ const CALLER: &[Code] = &[
     Code::Forbidden,
     Code::TenantSuspended,
     Code::RateLimited,
+    Code::IssuerUnavailable,
     Code::Internal,
     Code::StoreUnavailable,
 ];

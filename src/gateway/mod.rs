@@ -28,6 +28,7 @@ use crate::domain::Clock;
 use crate::lifecycle::Tasks;
 use crate::limits::Limits;
 use crate::limits::prices::PriceTable;
+use crate::security::tls;
 use crate::store::Store;
 
 pub use door::{Door, DoorClosed};
@@ -96,7 +97,7 @@ impl Gateway {
         tasks: Tasks,
     ) -> Result<Self, GatewayError> {
         let mut client = reqwest::Client::builder()
-            .tls_backend_preconfigured(encryption()?)
+            .tls_backend_preconfigured(tls::client().map_err(GatewayError::Tls)?)
             .connect_timeout(settings.connect_timeout)
             .redirect(reqwest::redirect::Policy::none());
         // A proxy is for what lies beyond the machine.
@@ -127,15 +128,4 @@ impl Gateway {
     pub fn forget_credential(&self, tenant: crate::domain::TenantId) {
         self.shared.credentials.forget(tenant);
     }
-}
-
-/// TLS with the authorities that browsers trust.
-fn encryption() -> Result<rustls::ClientConfig, GatewayError> {
-    let roots: rustls::RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(GatewayError::Tls)?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
 }

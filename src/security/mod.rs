@@ -2,8 +2,10 @@
 
 pub mod environment;
 pub mod keys;
+pub mod oidc;
 pub mod ownership;
 pub mod sealing;
+pub mod tls;
 pub mod walk;
 pub mod workspace;
 pub mod workspace_copy;

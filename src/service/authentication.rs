@@ -17,6 +17,7 @@ use crate::domain::{
 };
 use crate::limits::tenants::Tenants;
 use crate::security::keys::{KeyRing, digest_of, id_of_configured, is_same};
+use crate::security::oidc::{OidcVerifier, TokenRefused, is_token};
 use crate::store::{Store, StoreError};
 
 /// The most keys that are remembered, known and unknown.
@@ -45,6 +46,15 @@ pub enum Unauthenticated {
     /// Its tenant's credentials are not taken for now.
     #[error("the tenant is suspended")]
     Suspended,
+    /// The token of the company's login is refused.
+    #[error("{0}")]
+    Token(String),
+    /// The token's tenant is not known here.
+    #[error("the token's tenant is not known here")]
+    TokenTenant,
+    /// The issuer of tokens does not answer.
+    #[error("the issuer of tokens does not answer")]
+    IssuerAway,
     /// The store did not tell.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -76,6 +86,8 @@ pub struct AuthenticationService {
     /// Whose those without a credential are, where they need none.
     default: Tenant,
     rules: AuthenticationRules,
+    /// Verifies tokens of the company's own login, where there are such.
+    oidc: Option<OidcVerifier>,
     known: Mutex<HashMap<KeyDigest, (Instant, Found)>>,
     failures: Failures,
 }
@@ -91,6 +103,7 @@ impl AuthenticationService {
         configured: HashMap<TenantName, TenantId>,
         default: Tenant,
         rules: AuthenticationRules,
+        oidc: Option<OidcVerifier>,
     ) -> Self {
         Self {
             failures: Failures::default(),
@@ -101,6 +114,7 @@ impl AuthenticationService {
             configured,
             default,
             rules,
+            oidc,
             known: Mutex::default(),
         }
     }
@@ -152,7 +166,9 @@ impl AuthenticationService {
 
     async fn whose(&self, key: &str, address: Option<IpAddr>) -> Result<Principal, Unauthenticated> {
         let digest = digest_of(key);
-        let (tenant, principal) = if let Some(identity) = self.ring.find(digest) {
+        let (tenant, principal) = if let Some(oidc) = self.oidc.as_ref().filter(|_| is_token(key)) {
+            self.bearer(oidc, key, address).await?
+        } else if let Some(identity) = self.ring.find(digest) {
             let tenant = self.configured.get(&identity.tenant);
             let tenant = *tenant.ok_or(Unauthenticated::Unknown)?;
             let principal = Principal {
@@ -190,6 +206,37 @@ impl AuthenticationService {
             tenant_name: tenant.name.clone(),
             ..principal
         })
+    }
+
+    /// Whom a token of the company's login stands for.
+    async fn bearer(
+        &self,
+        oidc: &OidcVerifier,
+        token: &str,
+        address: Option<IpAddr>,
+    ) -> Result<(TenantId, Principal), Unauthenticated> {
+        let identity = oidc.verify(token).await.map_err(|refused| match refused {
+            TokenRefused::Unreachable(error) => {
+                tracing::error!(
+                    error = &*error as &dyn std::error::Error,
+                    "the issuer's keys cannot be fetched"
+                );
+                Unauthenticated::IssuerAway
+            }
+            refused => Unauthenticated::Token(refused.to_string()),
+        })?;
+        let tenant = self.store.find_tenant(&identity.tenant).await?;
+        let tenant = tenant.ok_or(Unauthenticated::TokenTenant)?;
+        let principal = Principal {
+            tenant: tenant.id,
+            tenant_name: tenant.name,
+            role: identity.role,
+            user: identity.user,
+            credential: format!("token of {}", identity.subject),
+            key: None,
+            address,
+        };
+        Ok((tenant.id, principal))
     }
 
     fn check(&self, key: &ApiKey, address: Option<IpAddr>) -> Result<(), Unauthenticated> {
@@ -256,7 +303,8 @@ impl AuthenticationService {
 
     /// Enters in the audit that a credential was refused; of many from one place in a short time, a few.
     async fn note_failure(&self, key: Option<&str>, address: Option<IpAddr>, refused: &Unauthenticated) {
-        let (Some(key), false) = (key, matches!(refused, Unauthenticated::Store(_))) else {
+        let is_ours = matches!(refused, Unauthenticated::Store(_) | Unauthenticated::IssuerAway);
+        let (Some(key), false) = (key, is_ours) else {
             return;
         };
         let Some(unnoted) = self.failures.count(address) else {

@@ -1,11 +1,12 @@
 //! `auth`: who may call.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::redacted::redact;
 use super::{duration, require};
@@ -34,8 +35,97 @@ pub struct AuthSection {
     /// one revoked or suspended it.
     #[serde(with = "duration")]
     pub cache_ttl: Duration,
+    /// Tokens of a company's own login; none are taken when null.
+    pub oidc: Option<OidcSettings>,
     /// More keys.
     pub keys: Vec<KeySettings>,
+}
+
+/// Tokens of a company's own login (OpenID Connect).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OidcSettings {
+    /// Who signs them: the `iss` of tokens.
+    pub issuer: String,
+    /// For whom they have to be: the `aud` of tokens.
+    pub audience: String,
+    /// Where the signer's keys are; null: as the issuer tells under `/.well-known/openid-configuration`.
+    #[serde(default)]
+    pub jwks_url: Option<Url>,
+    /// How long keys that were fetched are believed.
+    #[serde(default = "five_minutes", with = "duration")]
+    pub keys_ttl: Duration,
+    /// How far clocks may be apart.
+    #[serde(default = "one_minute", with = "duration")]
+    pub leeway: Duration,
+    /// The claim that names the tenant.
+    #[serde(default = "tenant_claim")]
+    pub tenant_claim: String,
+    /// The tenant of tokens without that claim; they are refused when null.
+    #[serde(default)]
+    pub default_tenant: Option<String>,
+    /// The claim that names the user.
+    #[serde(default = "user_claim")]
+    pub user_claim: String,
+    /// The claim that names the role: a text, or a list of which the highest counts.
+    #[serde(default = "role_claim")]
+    pub role_claim: String,
+    /// What its values mean; the roles' own names when empty.
+    #[serde(default)]
+    pub roles: HashMap<String, Role>,
+    /// The role of tokens whose claim means none; they are refused when null.
+    #[serde(default)]
+    pub default_role: Option<Role>,
+}
+
+const fn five_minutes() -> Duration {
+    Duration::from_mins(5)
+}
+
+const fn one_minute() -> Duration {
+    Duration::from_mins(1)
+}
+
+fn tenant_claim() -> String {
+    "tenant".to_owned()
+}
+
+fn user_claim() -> String {
+    "sub".to_owned()
+}
+
+fn role_claim() -> String {
+    "role".to_owned()
+}
+
+impl OidcSettings {
+    fn check(&self, problems: &mut Vec<String>) {
+        let is_near = |url: &Url| match url.host() {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        let is_safe = |url: &Url| url.scheme() == "https" || (url.scheme() == "http" && is_near(url));
+        require(
+            Url::parse(&self.issuer).is_ok_and(|url| is_safe(&url)),
+            problems,
+            "auth.oidc.issuer: must begin with https://",
+        );
+        require(
+            self.jwks_url.as_ref().is_none_or(is_safe),
+            problems,
+            "auth.oidc.jwks_url: must begin with https://",
+        );
+        require(
+            !self.audience.is_empty(),
+            problems,
+            "auth.oidc.audience: must not be empty, or tokens for others would be taken",
+        );
+        if let Some(Err(error)) = self.default_tenant.as_deref().map(str::parse::<TenantName>) {
+            problems.push(format!("auth.oidc.default_tenant: {error}"));
+        }
+    }
 }
 
 impl Default for AuthSection {
@@ -45,6 +135,7 @@ impl Default for AuthSection {
             admin_key: None,
             sealing_key: None,
             cache_ttl: Duration::from_secs(2),
+            oidc: None,
             keys: Vec::new(),
         }
     }
@@ -95,12 +186,13 @@ impl AuthSection {
         let first = users.next();
         self.is_enforced()
             && self.admin_key.is_none()
+            && self.oidc.is_none()
             && first.is_some_and(|(_, user)| user.is_some())
             && users.all(|other| Some(other) == first)
     }
 
     fn has_key(&self) -> bool {
-        self.admin_key.is_some() || !self.keys.is_empty()
+        self.admin_key.is_some() || !self.keys.is_empty() || self.oidc.is_some()
     }
 
     pub(super) fn check(&self, host: IpAddr, problems: &mut Vec<String>) {
@@ -127,6 +219,9 @@ impl AuthSection {
             problems,
             &format!("auth.admin_key: must have at least {KEY_MIN_CHARS} characters"),
         );
+        if let Some(oidc) = &self.oidc {
+            oidc.check(problems);
+        }
         let mut names = HashSet::new();
         let mut keys: HashSet<&str> = self.admin_key.iter().map(ExposeSecret::expose_secret).collect();
         for (index, key) in self.keys.iter().enumerate() {

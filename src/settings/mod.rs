@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use agent::AgentSection;
 pub use api::{ApiSection, Network};
-pub use auth::{AuthSection, KeySettings};
+pub use auth::{AuthSection, KeySettings, OidcSettings};
 pub use defaults::DefaultsSection;
 pub use environment::{ALIASES, process_environment};
 pub use events::EventsSection;

@@ -11,8 +11,10 @@ use crate::domain::{
 };
 use crate::limits::tenants::Tenants;
 use crate::security::keys::{KeyIdentity, KeyRing, digest_from_hex, digest_of, new_key};
+use crate::security::oidc::{OidcRules, OidcVerifier};
+use crate::security::tls;
 use crate::service::{AuthenticationRules, AuthenticationService, TenantService};
-use crate::settings::Settings;
+use crate::settings::{OidcSettings, Settings};
 use crate::store::Store;
 
 /// The tenant of callers without a credential, where they are allowed, and of the platform's own key.
@@ -39,7 +41,8 @@ pub(super) async fn authentication(
         stored_keys: !settings.auth.is_for_one_user(),
         stands: settings.auth.cache_ttl,
     };
-    let needs_key = rules.enforced && ring.is_empty() && !store.has_key().await?;
+    let needs_key =
+        rules.enforced && ring.is_empty() && settings.auth.oidc.is_none() && !store.has_key().await?;
     let first = if needs_key {
         Some(first_key(&**store, &**clock, &default).await?)
     } else {
@@ -53,6 +56,7 @@ pub(super) async fn authentication(
         configured,
         default,
         rules,
+        settings.auth.oidc.as_ref().map(oidc).transpose()?,
     );
     Ok((service, first))
 }
@@ -87,9 +91,49 @@ pub async fn administration(
         HashMap::new(),
         default,
         rules,
+        None,
     );
     let service = TenantService::new(Arc::clone(store), tenants, Arc::new(authentication), clock);
     Ok((service, operator))
+}
+
+/// Verifies tokens of the company's own login.
+fn oidc(settings: &OidcSettings) -> Result<OidcVerifier, StartupError> {
+    let cannot = |problem: String| StartupError::Key {
+        setting: "auth.oidc",
+        problem,
+    };
+    let tls = tls::client().map_err(|error| cannot(error.to_string()))?;
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|error| cannot(error.to_string()))?;
+    let own_names = || {
+        [Role::Reader, Role::Member, Role::Owner, Role::Admin]
+            .into_iter()
+            .map(|role| (role.to_string(), role))
+            .collect()
+    };
+    let roles = settings.roles.clone();
+    let rules = OidcRules {
+        issuer: settings.issuer.clone(),
+        audience: settings.audience.clone(),
+        jwks_url: settings.jwks_url.clone(),
+        keys_ttl: settings.keys_ttl,
+        leeway: settings.leeway,
+        tenant_claim: settings.tenant_claim.clone(),
+        default_tenant: settings
+            .default_tenant
+            .as_deref()
+            .map(|name| parse("auth.oidc.default_tenant", name))
+            .transpose()?,
+        user_claim: settings.user_claim.clone(),
+        role_claim: settings.role_claim.clone(),
+        roles: if roles.is_empty() { own_names() } else { roles },
+        default_role: settings.default_role,
+    };
+    Ok(OidcVerifier::new(rules, client))
 }
 
 async fn ensure_tenant(

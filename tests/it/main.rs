@@ -28,6 +28,7 @@ mod idempotency;
 mod input;
 mod lifecycle;
 mod limits;
+mod oidc;
 mod openapi;
 mod options;
 mod permissions;
