@@ -1,4 +1,4 @@
-//! The command line: `paddock serve | migrate | tenant | key | audit | export | import | reseal | config | openapi`.
+//! The command line: `paddock serve | migrate | tenant | key | usage | audit | export | import | reseal | config | openapi`.
 
 mod admin;
 
@@ -69,6 +69,8 @@ enum Command {
         #[command(subcommand)]
         command: admin::KeyCommand,
     },
+    /// What was used of models, added up.
+    Usage(admin::UsageArguments),
     /// The audit.
     Audit {
         /// What to do.
@@ -126,6 +128,7 @@ impl Cli {
             Command::Import { ref input } => import(&self.settings()?, input),
             Command::Tenant { ref command } => admin::tenant(&self.settings()?, command),
             Command::Key { ref command } => admin::key(&self.settings()?, command),
+            Command::Usage(ref arguments) => admin::usage(&self.settings()?, arguments),
             Command::Audit { ref command } => admin::audit(&self.settings()?, command),
             Command::AgentExec {
                 server,

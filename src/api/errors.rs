@@ -77,6 +77,8 @@ impl From<Error> for Problem {
             | Error::KeyNameTaken
             | Error::BudgetNotFound
             | Error::CredentialNotFound
+            | Error::CredentialRefused
+            | Error::ModelUnreachable
             | Error::SealingOff
             | Error::GatewayOff
             | Error::SessionNotFound
@@ -113,6 +115,8 @@ fn code_of(error: &Error) -> ProblemCode {
         Error::TooManyBudgets { .. } => ProblemCode::TooManyBudgets,
         Error::TooManySums { .. } => ProblemCode::InvalidQuery,
         Error::CredentialNotFound => ProblemCode::CredentialNotFound,
+        Error::CredentialRefused => ProblemCode::CredentialRefused,
+        Error::ModelUnreachable => ProblemCode::ModelUnreachable,
         Error::SealingOff => ProblemCode::SealingOff,
         Error::GatewayOff => ProblemCode::GatewayOff,
         Error::SessionNotFound => ProblemCode::SessionNotFound,

@@ -57,6 +57,10 @@ pub enum ProblemCode {
     KeyNameTaken,
     /// The tenant has no credential of its own for the model.
     CredentialNotFound,
+    /// The model's API does not take the credential.
+    CredentialRefused,
+    /// The model's API cannot be reached, or failed.
+    ModelUnreachable,
     /// No sealing key is configured, and nothing secret is stored without one.
     SealingOff,
     /// The model gateway is switched off, and with it what only the gateway can use.
@@ -189,11 +193,14 @@ impl ProblemCode {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BudgetExceeded => StatusCode::PAYMENT_REQUIRED,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::ValidationFailed | Self::InvalidQuery => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::ValidationFailed | Self::InvalidQuery | Self::CredentialRefused => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Self::TurnUnknown | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::AgentStartFailed
             | Self::AgentCrashed
             | Self::ModelError
+            | Self::ModelUnreachable
             | Self::OutputInvalid
             | Self::TurnFailed => StatusCode::BAD_GATEWAY,
             Self::WorkspaceUnavailable
@@ -230,6 +237,8 @@ impl ProblemCode {
             Self::KeyNotFound => "There is no such key",
             Self::KeyNameTaken => "A key of this name exists",
             Self::CredentialNotFound => "The tenant has no credential of its own",
+            Self::CredentialRefused => "The model's API does not take the credential",
+            Self::ModelUnreachable => "The model's API cannot be reached",
             Self::SealingOff => "No sealing key is configured",
             Self::GatewayOff => "The model gateway is switched off",
             Self::SessionNotFound => "There is no such session",

@@ -70,7 +70,12 @@ const BUDGET: &[Code] = &[Code::BudgetNotFound];
 const BUDGETS_FULL: &[Code] = &[Code::TooManyBudgets, Code::GatewayOff];
 const USAGE: &[Code] = &[Code::InvalidQuery, Code::TenantNotFound];
 const CREDENTIAL: &[Code] = &[Code::TenantNotFound, Code::CredentialNotFound];
-const SEALING: &[Code] = &[Code::SealingOff, Code::GatewayOff];
+const SEALING: &[Code] = &[
+    Code::SealingOff,
+    Code::GatewayOff,
+    Code::CredentialRefused,
+    Code::ModelUnreachable,
+];
 const TURN_END: &[Code] = &[
     Code::AgentCrashed,
     Code::ConversationLost,

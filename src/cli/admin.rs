@@ -12,8 +12,12 @@ use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
 use super::{open_stored, print, runtime};
-use crate::api::v1::{audit::AuditView, keys::CreatedKeyView, keys::KeyView, tenants::TenantView};
-use crate::domain::{Clock as _, KeyId, Principal, Role, SystemClock, TenantChange, TenantName, UserId};
+use crate::api::v1::{
+    audit::AuditView, keys::CreatedKeyView, keys::KeyView, tenants::TenantView, usage::UsageView,
+};
+use crate::domain::{
+    Clock as _, KeyId, Principal, Role, SystemClock, TenantChange, TenantName, UsageGroup, UsageQuery, UserId,
+};
 use crate::service::{NewKey, TenantService, verify_audit};
 use crate::settings::Settings;
 use crate::startup::access::administration;
@@ -103,6 +107,24 @@ pub(super) enum KeyCommand {
         #[command(flatten)]
         output: Output,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UsageArguments {
+    /// One tenant's alone.
+    #[arg(long)]
+    tenant: Option<TenantName>,
+    /// From then on: 2026-11-01T00:00:00Z, say.
+    #[arg(long)]
+    from: Option<DateTime<Utc>>,
+    /// Before then.
+    #[arg(long)]
+    before: Option<DateTime<Utc>>,
+    /// What sums are told apart by: day, tenant, user, key, session, model; may be given again.
+    #[arg(long)]
+    by: Vec<UsageGroup>,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, Subcommand)]
@@ -264,6 +286,30 @@ fn ahead(duration: Duration) -> anyhow::Result<DateTime<Utc>> {
         .now()
         .checked_add_signed(delta)
         .context("--expires-in is too long")
+}
+
+pub(super) fn usage(settings: &Settings, arguments: &UsageArguments) -> anyhow::Result<()> {
+    with_office(settings, async |office| {
+        let query = UsageQuery {
+            from: arguments.from,
+            before: arguments.before,
+            by: arguments.by.clone(),
+            ..UsageQuery::default()
+        };
+        let tenant = match &arguments.tenant {
+            Some(name) => Some(office.service.get(&office.operator, name).await?.id),
+            None => None,
+        };
+        let sums = office.store.sum_usage(tenant, &query).await?;
+        if !arguments.output.json {
+            print(UsageView::COLUMNS)?;
+        }
+        for sum in sums {
+            let view = UsageView::from(sum);
+            show(arguments.output, &view, || view.line())?;
+        }
+        Ok(())
+    })
 }
 
 pub(super) fn audit(settings: &Settings, command: &AuditCommand) -> anyhow::Result<()> {

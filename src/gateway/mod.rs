@@ -20,9 +20,10 @@ mod usage;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::{HeaderMap, HeaderValue};
 use url::Url;
 
-use self::credential::Credentials;
+use self::credential::{Credential, Credentials};
 use self::limits::ModelLimits;
 use crate::domain::Clock;
 use crate::lifecycle::Tasks;
@@ -75,6 +76,17 @@ struct Shared {
     tasks: Tasks,
 }
 
+/// What came of trying a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tried {
+    /// The model's API takes it.
+    Taken,
+    /// It does not.
+    Refused,
+    /// It did not tell.
+    NoAnswer,
+}
+
 /// Why there is no gateway.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
@@ -122,6 +134,23 @@ impl Gateway {
                 tasks,
             }),
         })
+    }
+
+    /// Whether the model's API takes a credential: it is asked for its models.
+    pub async fn try_credential(&self, credential: &Credential) -> Tried {
+        let mut url = self.shared.settings.upstream.clone();
+        let path = format!("{}/v1/models", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+        url.set_query(Some("limit=1"));
+        let mut headers = HeaderMap::new();
+        headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
+        credential.add_to(&mut headers);
+        let asked = self.shared.client.get(url).headers(headers).send();
+        match tokio::time::timeout(self.shared.settings.silence_timeout, asked).await {
+            Ok(Ok(answer)) if matches!(answer.status().as_u16(), 401 | 403) => Tried::Refused,
+            Ok(Ok(answer)) if !answer.status().is_server_error() => Tried::Taken,
+            _ => Tried::NoAnswer,
+        }
     }
 
     /// Forgets which credential a tenant has: it was changed.

@@ -1,4 +1,4 @@
-//! Tokens of a company's own login (OpenID Connect): who signed them, for whom they are, and what they say of the caller.
+//! Tokens of a company's own login (`OpenID` Connect): who signed them, for whom they are, and what they say of the caller.
 //!
 //! The signer's keys are fetched from where it publishes them, kept for a while, and fetched again when a token names one
 //! that is not among them. A token is taken only with a signature of a kind that is allowed here; the kind that the token
@@ -237,19 +237,16 @@ impl OidcVerifier {
     }
 
     async fn fetch(&self) -> Result<JwkSet, Box<dyn std::error::Error + Send + Sync>> {
-        let url = match &self.rules.jwks_url {
-            Some(url) => url.clone(),
-            None => {
-                let issuer = self.rules.issuer.trim_end_matches('/');
-                let url = Url::parse(&format!("{issuer}/.well-known/openid-configuration"))?;
-                let told: Discovered = self.get(url).await?;
-                if told.issuer != self.rules.issuer {
-                    return Err("the issuer names another one as itself".into());
-                }
-                told.jwks_uri
-            }
-        };
-        self.get(url).await
+        if let Some(url) = &self.rules.jwks_url {
+            return self.get(url.clone()).await;
+        }
+        let issuer = self.rules.issuer.trim_end_matches('/');
+        let url = Url::parse(&format!("{issuer}/.well-known/openid-configuration"))?;
+        let told: Discovered = self.get(url).await?;
+        if told.issuer != self.rules.issuer {
+            return Err("the issuer names another one as itself".into());
+        }
+        self.get(told.jwks_uri).await
     }
 
     async fn get<T: serde::de::DeserializeOwned>(

@@ -103,7 +103,6 @@ impl AuthenticationService {
         configured: HashMap<TenantName, TenantId>,
         default: Tenant,
         rules: AuthenticationRules,
-        oidc: Option<OidcVerifier>,
     ) -> Self {
         Self {
             failures: Failures::default(),
@@ -114,9 +113,16 @@ impl AuthenticationService {
             configured,
             default,
             rules,
-            oidc,
+            oidc: None,
             known: Mutex::default(),
         }
+    }
+
+    /// The same, which takes tokens of the company's own login too.
+    #[must_use]
+    pub fn with_tokens(mut self, oidc: OidcVerifier) -> Self {
+        self.oidc = Some(oidc);
+        self
     }
 
     /// Whom a credential stands for that came from `address`.

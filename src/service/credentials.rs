@@ -10,8 +10,8 @@ use super::tenants::TenantService;
 use crate::domain::{
     AuditAction, AuditNote, Clock, CredentialKind, Principal, StoredCredential, TenantId, TenantName,
 };
-use crate::gateway::Gateway;
-use crate::gateway::credential::sealed_for;
+use crate::gateway::credential::{Credential, sealed_for};
+use crate::gateway::{Gateway, Tried};
 use crate::security::sealing::{SealError, SealingKeys};
 use crate::store::{Store, StoreError};
 
@@ -65,16 +65,28 @@ impl CredentialService {
         }
     }
 
-    /// Sets a tenant's credential in place of the one it had.
+    /// Sets a tenant's credential in place of the one it had; if it is to be tried, only one that the model's API takes.
     pub async fn set(
         &self,
         caller: &Principal,
         tenant: &TenantName,
         kind: CredentialKind,
         secret: &SecretString,
+        tried: bool,
     ) -> Result<CredentialInfo, Error> {
         let gateway = self.gateway.as_ref().ok_or(Error::GatewayOff)?;
         let tenant = self.tenants.get(caller, tenant).await?.id;
+        if tried {
+            let credential = Credential {
+                kind,
+                secret: secret.clone(),
+            };
+            match gateway.try_credential(&credential).await {
+                Tried::Taken => {}
+                Tried::Refused => return Err(Error::CredentialRefused),
+                Tried::NoAnswer => return Err(Error::ModelUnreachable),
+            }
+        }
         let stored = StoredCredential {
             kind,
             sealed: seal(&self.keys, tenant, secret)?,

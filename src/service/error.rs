@@ -78,6 +78,12 @@ pub enum Error {
     /// The tenant has no credential of its own.
     #[error("the tenant has no credential of its own")]
     CredentialNotFound,
+    /// The model's API does not take the credential.
+    #[error("the model's API does not take the credential")]
+    CredentialRefused,
+    /// The model's API did not tell.
+    #[error("the model's API cannot be reached")]
+    ModelUnreachable,
     /// Nothing secret is stored without a key to seal it with.
     #[error("no sealing key is configured (auth.sealing_key)")]
     SealingOff,

@@ -41,7 +41,7 @@ pub struct AuthSection {
     pub keys: Vec<KeySettings>,
 }
 
-/// Tokens of a company's own login (OpenID Connect).
+/// Tokens of a company's own login (`OpenID` Connect).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OidcSettings {

@@ -56,8 +56,11 @@ pub(super) async fn authentication(
         configured,
         default,
         rules,
-        settings.auth.oidc.as_ref().map(oidc).transpose()?,
     );
+    let service = match &settings.auth.oidc {
+        Some(settings) => service.with_tokens(oidc(settings)?),
+        None => service,
+    };
     Ok((service, first))
 }
 
@@ -91,7 +94,6 @@ pub async fn administration(
         HashMap::new(),
         default,
         rules,
-        None,
     );
     let service = TenantService::new(Arc::clone(store), tenants, Arc::new(authentication), clock);
     Ok((service, operator))
@@ -115,7 +117,7 @@ fn oidc(settings: &OidcSettings) -> Result<OidcVerifier, StartupError> {
             .map(|role| (role.to_string(), role))
             .collect()
     };
-    let roles = settings.roles.clone();
+    let meanings = settings.roles.clone();
     let rules = OidcRules {
         issuer: settings.issuer.clone(),
         audience: settings.audience.clone(),
@@ -130,7 +132,11 @@ fn oidc(settings: &OidcSettings) -> Result<OidcVerifier, StartupError> {
             .transpose()?,
         user_claim: settings.user_claim.clone(),
         role_claim: settings.role_claim.clone(),
-        roles: if roles.is_empty() { own_names() } else { roles },
+        roles: if meanings.is_empty() {
+            own_names()
+        } else {
+            meanings
+        },
         default_role: settings.default_role,
     };
     Ok(OidcVerifier::new(rules, client))

@@ -92,6 +92,8 @@ async fn tenants_and_keys_are_made_beside_a_server_that_runs() {
     })
     .await;
     done(at, &["tenant", "unsuspend", "acme"]);
+    let usage = json(at, &["usage", "--by", "user", "--tenant", "acme"]);
+    assert_eq!(usage, [] as [Value; 0], "nobody asked the model");
     done(at, &["key", "revoke", "--tenant", "acme", id]);
     until("the server knows", async || {
         (client.get("/api/v1/sessions").await.status == 401).then_some(())

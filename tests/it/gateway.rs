@@ -706,6 +706,13 @@ async fn a_tenants_own_credential_is_used_and_kept_sealed() {
     put(json!({"kind": "password", "secret": "x"}))
         .await
         .problem(422, "validation_failed");
+    put(json!({"kind": "api_key", "secret": "sk-refused-by-the-api"}))
+        .await
+        .problem(422, "credential_refused");
+    admin.get(path).await.problem(404, "credential_not_found");
+    put(json!({"kind": "api_key", "secret": "sk-refused-by-the-api", "test": false}))
+        .await
+        .expect(200);
     let set = put(json!({"kind": "api_key", "secret": secret}))
         .await
         .expect(200);

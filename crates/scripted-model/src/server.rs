@@ -178,7 +178,15 @@ async fn count_tokens(body: Bytes) -> HttpResponse {
     }
 }
 
-async fn models() -> HttpResponse {
+async fn models(request: HttpRequest) -> HttpResponse {
+    // So that a refused credential can be seen too.
+    let proof = ["x-api-key", "authorization"].iter().find_map(|name| {
+        let value = request.headers().get(*name)?.to_str().ok()?;
+        Some(value.trim_start_matches("Bearer "))
+    });
+    if proof.is_some_and(|proof| proof.starts_with("sk-refused")) {
+        return error(401, None);
+    }
     let data: Vec<_> = MODELS
         .iter()
         .map(

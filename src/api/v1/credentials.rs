@@ -32,6 +32,9 @@ pub struct SetCredentialRequest {
     #[validate(required, custom(function = "is_secret"))]
     #[schema(required, nullable = false, value_type = String, write_only, min_length = 1, max_length = 4096)]
     secret: Option<Hidden>,
+    /// Whether the model's API is asked first whether it takes it; `true` when absent.
+    #[schema(nullable = false)]
+    test: Option<bool>,
 }
 
 /// A text that is not shown.
@@ -115,7 +118,7 @@ pub(in crate::api) async fn set_model_credential(
     };
     let set = services
         .credentials
-        .set(&caller, &tenant, kind, &secret.0)
+        .set(&caller, &tenant, kind, &secret.0, body.0.test.unwrap_or(true))
         .await?;
     Ok(HttpResponse::Ok().json(CredentialView::of(&tenant, &set)))
 }

@@ -42,6 +42,9 @@ pub struct TurnView {
     usage: Usage,
     /// What it cost, in USD, by the CLI's own count.
     cost_usd: f64,
+    /// What it cost by the CLI's own account, where that was counted apart from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reported_cost_usd: Option<f64>,
     /// Why the model stopped; null until then.
     #[schema(required)]
     stop_reason: Option<String>,
@@ -85,6 +88,7 @@ impl From<TurnDetails> for TurnView {
             structured_output: None,
             usage: Usage::default(),
             cost_usd: 0.0,
+            reported_cost_usd: None,
             stop_reason: None,
             error: None,
             started_at: turn.started_at,
@@ -96,6 +100,7 @@ impl From<TurnDetails> for TurnView {
             view.structured_output = outcome.structured_output;
             view.usage = outcome.usage;
             view.cost_usd = outcome.cost.as_usd();
+            view.reported_cost_usd = outcome.reported.map(|reported| reported.cost.as_usd());
             view.stop_reason = outcome.stop_reason;
             view.error = outcome.error.map(|error| TurnErrorView {
                 code: error.code,

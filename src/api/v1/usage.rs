@@ -117,11 +117,13 @@ pub struct UsageListView {
 }
 
 impl UsageView {
-    const COLUMNS: &'static str = "day,tenant_id,user_id,key_id,session_id,model,requests,input_tokens,output_tokens,\
+    /// The first line of CSV.
+    pub const COLUMNS: &'static str = "day,tenant_id,user_id,key_id,session_id,model,requests,input_tokens,output_tokens,\
         cache_read_input_tokens,cache_creation_input_tokens,cost_usd\r\n";
 
     /// A line of CSV. Ids and names hold nothing that needs quotes but a model's name, which comes from outside.
-    fn line(&self) -> String {
+    #[must_use]
+    pub fn line(&self) -> String {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let model = text(&self.model).replace('"', "\"\"");
         let usage = &self.usage;
