@@ -16,12 +16,17 @@ run: cli fence-tools ## Install what is needed, build, and serve on http://127.0
 test: cli fence-tools test-tools fmt-check lint doc ## Install what is needed and run every check and test
 	export PADDOCK_CLI_PATH="$$(scripts/install-cli.sh)"; \
 	cargo test --workspace --locked --doc; \
-	cargo test --workspace --locked --all-targets
+	cargo test --workspace --locked --all-targets; \
+	scripts/fuzz-api.sh 3
 
 .PHONY: soak
 soak: cli fence-tools test-tools ## Run the longest tests: a thousand rounds of the plug pulled
 	export PADDOCK_CLI_PATH="$$(scripts/install-cli.sh)" PADDOCK_CRASH_ROUNDS=1000; \
 	cargo test --locked --test it crash:: -- --nocapture
+
+.PHONY: fuzz-api
+fuzz-api: ## Fuzz every operation of the API, with a key and without
+	@scripts/fuzz-api.sh 100
 
 .PHONY: bench
 bench: fence-tools test-tools ## Measure; the figures and how to read them are in benches/README.md

@@ -28,6 +28,8 @@ const BODY: &[Code] = &[
 ];
 const FIELD: &[Code] = &[Code::ValidationFailed];
 const OPTION: &[Code] = &[Code::OptionForbidden];
+/// What an operation that is done once under an idempotency key can answer.
+const ONCE: &[Code] = &[Code::ValidationFailed, Code::RequestInProgress, Code::KeyReused];
 const QUOTA: &[Code] = &[Code::QuotaReached];
 const SESSION: &[Code] = &[Code::SessionNotFound];
 /// What an operation that needs a session in use can answer.
@@ -106,7 +108,7 @@ macro_rules! problems {
 
 problems! {
     /// Of an operation that makes a session.
-    CreateProblems: [CALLER, BODY, OPTION, QUOTA, WRITE, WORKSPACE];
+    CreateProblems: [CALLER, ONCE, BODY, OPTION, QUOTA, WRITE, WORKSPACE];
     /// Of an operation that lists sessions.
     ListProblems: [CALLER, LIST];
     /// Of an operation that lists what a session has.
@@ -118,27 +120,31 @@ problems! {
     /// Of an operation that closes a session.
     CloseProblems: [CALLER, SESSION, WRITE];
     /// Of an operation that makes a session ready.
-    ResumeProblems: [CALLER, IN_USE, WORKSPACE];
+    ResumeProblems: [CALLER, ONCE, IN_USE, WORKSPACE];
     /// Of an operation that follows a turn.
     StreamProblems: [CALLER, BODY, IN_USE, WRITE, WORKSPACE, TURN_START];
     /// Of an operation that waits for a turn's end.
     TurnProblems: [CALLER, BODY, IN_USE, WRITE, WORKSPACE, TURN_START, AGENT, TURN_END];
-    /// Of an operation that reads or cancels a turn.
+    /// Of an operation that reads a turn.
     ReadTurnProblems: [CALLER, SESSION, TURN];
+    /// Of an operation that cancels a turn.
+    CancelTurnProblems: [CALLER, ONCE, SESSION, TURN];
     /// Of an operation that interrupts a session.
-    InterruptProblems: [CALLER, IN_USE];
+    InterruptProblems: [CALLER, ONCE, IN_USE];
     /// Of an operation that reads a question of an agent.
     ReadPermissionProblems: [CALLER, SESSION, PERMISSION];
     /// Of an operation that answers a question of an agent.
-    AnswerProblems: [CALLER, BODY, IN_USE, WRITE, PERMISSION, ANSWERED];
+    AnswerProblems: [CALLER, ONCE, BODY, IN_USE, WRITE, PERMISSION, ANSWERED];
     /// Of an operation that asks a session's CLI.
     SteeringProblems: [CALLER, IN_USE, WORKSPACE, AGENT, STEERING];
+    /// Of an operation that stops a task.
+    StopTaskProblems: [CALLER, ONCE, IN_USE, WORKSPACE, AGENT, STEERING];
     /// Of an operation that puts files back.
-    RewindProblems: [CALLER, BODY, IN_USE, WORKSPACE, AGENT, STEERING, TURN];
+    RewindProblems: [CALLER, ONCE, BODY, IN_USE, WORKSPACE, AGENT, STEERING, TURN];
     /// Of an operation that forks a session.
-    ForkProblems: [CALLER, BODY, OPTION, QUOTA, IN_USE, WRITE, WORKSPACE, FORK];
+    ForkProblems: [CALLER, ONCE, BODY, OPTION, QUOTA, IN_USE, WRITE, WORKSPACE, FORK];
     /// Of an operation that makes a tenant.
-    CreateTenantProblems: [CALLER, BODY, WRITE, NEW_TENANT];
+    CreateTenantProblems: [CALLER, ONCE, BODY, WRITE, NEW_TENANT];
     /// Of an operation that looks at a tenant.
     ReadTenantProblems: [CALLER, TENANT];
     /// Of an operation that changes a tenant.
@@ -150,7 +156,7 @@ problems! {
     /// Of an operation that hands out what belongs to somebody.
     ExportProblems: [CALLER, FIELD, TENANT];
     /// Of an operation that makes a key.
-    CreateKeyProblems: [CALLER, BODY, WRITE, TENANT, NEW_KEY];
+    CreateKeyProblems: [CALLER, ONCE, BODY, WRITE, TENANT, NEW_KEY];
     /// Of an operation that looks at, or revokes, a key.
     KeyProblems: [CALLER, WRITE, TENANT, KEY];
     /// Of an operation that sets a budget.

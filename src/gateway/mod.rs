@@ -1,7 +1,7 @@
 //! The model gateway: agents talk to it, and only it holds a real credential.
 //!
 //! Each agent has a door of its own: a port on loopback, and a token that opens this door alone, for as long as the agent
-//! lives. What comes in is held against the tenant's limits ([`limits`]), gets the tenant's or the platform's credential
+//! lives. What comes in is held against the tenant's limits (`limits`), gets the tenant's or the platform's credential
 //! ([`credential`]), goes to the model's API as it is, and comes back as it comes, while what it used is read off and
 //! entered in the ledger ([`meter`]). What is refused answers in the API's own shape (`refusal`), so that the CLI says
 //! so well.

@@ -13,7 +13,7 @@ use crate::api::auth::{AsMember, AsReader, Caller};
 use crate::api::idempotency::{Answer, IdempotencyKey, once};
 use crate::api::input::{CheckRequest, ValidJson};
 use crate::api::problem::Problem;
-use crate::api::responses::{RewindProblems, SteeringProblems};
+use crate::api::responses::{RewindProblems, SteeringProblems, StopTaskProblems};
 use crate::service::Services;
 
 /// How full a session's context is.
@@ -130,7 +130,7 @@ fn hide_secrets(mut servers: Value) -> Value {
     tag = "Steering",
     operation_id = "stop_task",
     params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time"), ("session_id" = String, Path, description = "The session"), ("task_id" = String, Path, description = "The task")),
-    responses((status = 204, description = "It does not run"), SteeringProblems)
+    responses((status = 204, description = "It does not run"), StopTaskProblems)
 )]
 #[post("/api/v1/sessions/{session_id}/tasks/{task_id}/stop")]
 pub(in crate::api) async fn stop_task(

@@ -15,7 +15,7 @@ use crate::api::idempotency::{Answer, IdempotencyKey, once};
 use crate::api::input::ValidQuery;
 use crate::api::page::{CursorKey, CursorScope, PageView};
 use crate::api::problem::Problem;
-use crate::api::responses::{InterruptProblems, ListInSessionProblems, ReadTurnProblems};
+use crate::api::responses::{CancelTurnProblems, InterruptProblems, ListInSessionProblems, ReadTurnProblems};
 use crate::domain::{ToolCall, TurnErrorCode, TurnId, TurnStatus, Usage};
 use crate::service::{Services, TurnDetails};
 
@@ -180,7 +180,7 @@ pub(in crate::api) async fn get_turn(
     tag = "Turns",
     operation_id = "cancel_turn",
     params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time"), ("session_id" = String, Path, description = "The session"), ("turn_id" = String, Path, description = "The turn")),
-    responses((status = 202, description = "The turn", body = TurnView), ReadTurnProblems)
+    responses((status = 202, description = "The turn", body = TurnView), CancelTurnProblems)
 )]
 #[post("/api/v1/sessions/{session_id}/turns/{turn_id}/cancel")]
 pub(in crate::api) async fn cancel_turn(
