@@ -36,7 +36,11 @@ impl Authenticator {
         address: Option<IpAddr>,
     ) -> Result<(Principal, Option<Standing>), Problem> {
         // Before anything is looked up: whoever guesses is stopped here.
-        let of_address = self.limits.count_address(address).await.map_err(Error::from)?;
+        let of_address = self
+            .limits
+            .count_address(Counted::Request, address)
+            .await
+            .map_err(Error::from)?;
         let principal = self.service.authenticate(key, address).await?;
         let own = self
             .limits

@@ -188,6 +188,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(v1::erasure::erase_tenant)
         .service(v1::erasure::erase_user)
         .service(v1::erasure::export_user)
+        .service(v1::erasure::export_tenant)
         .service(v1::keys::create_key)
         .service(v1::keys::list_keys)
         .service(v1::keys::get_key)

@@ -16,7 +16,8 @@ use crate::api::v1::{
     audit::AuditView, keys::CreatedKeyView, keys::KeyView, tenants::TenantView, usage::UsageView,
 };
 use crate::domain::{
-    Clock as _, KeyId, Principal, Role, SystemClock, TenantChange, TenantName, UsageGroup, UsageQuery, UserId,
+    Clock as _, KeyId, Principal, Role, SystemClock, TenantChange, TenantLimits, TenantName, TenantPolicy,
+    UsageGroup, UsageQuery, UserId,
 };
 use crate::service::{NewKey, TenantService, verify_audit};
 use crate::settings::Settings;
@@ -45,6 +46,19 @@ pub(super) enum TenantCommand {
     },
     /// List tenants.
     List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Change a tenant's policy or its limits, each as a whole.
+    Update {
+        /// Its name.
+        name: TenantName,
+        /// What its sessions may ask for, as JSON, as the API has it.
+        #[arg(long, value_parser = from_json::<Box<TenantPolicy>>)]
+        policy: Option<Box<TenantPolicy>>,
+        /// How much it may ask for, as JSON, as the API has it.
+        #[arg(long, value_parser = from_json::<TenantLimits>)]
+        limits: Option<TenantLimits>,
         #[command(flatten)]
         output: Output,
     },
@@ -147,6 +161,10 @@ pub(super) enum AuditCommand {
     },
 }
 
+fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
 /// What the commands work with.
 struct Office {
     store: Arc<dyn Store>,
@@ -201,6 +219,22 @@ pub(super) fn tenant(settings: &Settings, command: &TenantCommand) -> anyhow::Re
                     .await?;
                 let words = format!("{}  {}", made.name, made.id);
                 show(*output, &TenantView::from(made), || words)
+            }
+            TenantCommand::Update {
+                name,
+                policy,
+                limits,
+                output,
+            } => {
+                let change = TenantChange {
+                    suspended: None,
+                    policy: policy.as_deref().cloned(),
+                    limits: *limits,
+                };
+                let changed = service.update(operator, name, &change).await?;
+                show(*output, &TenantView::from(changed), || {
+                    format!("{name} is changed")
+                })
             }
             TenantCommand::Suspend { name, output } => suspend(name, true, *output).await,
             TenantCommand::Unsuspend { name, output } => suspend(name, false, *output).await,

@@ -26,6 +26,8 @@ pub enum AuditAction {
     UserErased,
     /// What belongs to a user of a tenant was handed out.
     UserExported,
+    /// What belongs to a tenant was handed out.
+    TenantExported,
     /// A key was made.
     KeyCreated,
     /// A key was revoked.

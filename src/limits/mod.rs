@@ -34,6 +34,14 @@ impl Counted {
             Self::Turn => "turn",
         }
     }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Request => "requests",
+            Self::Session => "new sessions",
+            Self::Turn => "turns",
+        }
+    }
 }
 
 /// How often a key, or an address, may do something, a minute; 0 is no limit.
@@ -41,6 +49,10 @@ impl Counted {
 pub struct KeyRates {
     /// Requests of one address.
     pub address_requests: u32,
+    /// Sessions of one address.
+    pub address_sessions: u32,
+    /// Turns of one address.
+    pub address_turns: u32,
     /// Requests of one key.
     pub requests: u32,
     /// Sessions of one key.
@@ -116,18 +128,22 @@ impl Limits {
         }))
     }
 
-    /// Counts a request of an address, before it is known who calls.
+    /// Counts what comes from an address; of requests, before it is known who calls.
     pub async fn count_address(
         &self,
+        what: Counted,
         address: Option<IpAddr>,
     ) -> std::result::Result<Option<Standing>, TooOften> {
-        let (Some(address), Some(rate)) = (address, Rate::per_minute(self.keys.address_requests)) else {
+        let per_minute = match what {
+            Counted::Request => self.keys.address_requests,
+            Counted::Session => self.keys.address_sessions,
+            Counted::Turn => self.keys.address_turns,
+        };
+        let (Some(address), Some(rate)) = (address, Rate::per_minute(per_minute)) else {
             return Ok(None);
         };
-        let place = network_of(address);
-        self.take("address", &format!("request/address/{place}"), "requests", rate)
-            .await
-            .map(Some)
+        let bucket = format!("{}/address/{}", what.name(), network_of(address));
+        self.take("address", &bucket, what.words(), rate).await.map(Some)
     }
 
     /// Counts what a key of a tenant's does; the limit that is nearest to being reached.
@@ -142,11 +158,12 @@ impl Limits {
             .await?
             .map(|tenant| tenant.limits)
             .unwrap_or_default();
-        let (words, of_key, of_tenant) = match what {
-            Counted::Request => ("requests", self.keys.requests, limits.requests_per_minute),
-            Counted::Session => ("new sessions", self.keys.sessions, limits.sessions_per_minute),
-            Counted::Turn => ("turns", self.keys.turns, limits.turns_per_minute),
+        let (of_key, of_tenant) = match what {
+            Counted::Request => (self.keys.requests, limits.requests_per_minute),
+            Counted::Session => (self.keys.sessions, limits.sessions_per_minute),
+            Counted::Turn => (self.keys.turns, limits.turns_per_minute),
         };
+        let words = what.words();
         let mut nearest: Option<Standing> = None;
         let mut note = |standing: Standing| {
             if nearest.is_none_or(|nearest| standing.left < nearest.left) {

@@ -106,6 +106,15 @@ impl Workspaces {
         subdir.map_or_else(|| tree.clone(), |subdir| tree.join(subdir.as_str()))
     }
 
+    /// All of a tenant's folders, or of one of its users'.
+    pub fn tree(&self, tenant: &TenantName, user: Option<&UserId>) -> Result<Dir, WorkspaceError> {
+        let tree = enter_own(&self.base, tenant.as_str(), false)?;
+        match user {
+            Some(user) => enter_own(&tree, user.as_str(), false),
+            None => Ok(tree),
+        }
+    }
+
     /// Removes all of a user's folders. Nobody works in them any more.
     pub fn remove_user(&self, tenant: &TenantName, user: &UserId) -> Result<(), WorkspaceError> {
         let tree = match enter_own(&self.base, tenant.as_str(), false) {

@@ -129,32 +129,36 @@ impl ErasureService {
         Ok(Erased { sessions })
     }
 
-    /// Writes what belongs to a user into a file without a name, as JSON lines: the records of an archive, and the files in
-    /// pieces.
-    pub async fn export_user(
+    /// Writes what belongs to a tenant, or to one of its users, into a file without a name, as JSON lines: the records of an
+    /// archive, and the files in pieces.
+    pub async fn export(
         &self,
         caller: &Principal,
         tenant: &TenantName,
-        user: &UserId,
+        user: Option<&UserId>,
     ) -> Result<File, Error> {
         let tenant = self.tenants.get(caller, tenant).await?;
         let now = self.clock.now();
-        let note = AuditNote::by(caller, now, tenant.id, AuditAction::UserExported, user);
+        let (action, target) = match user {
+            Some(user) => (AuditAction::UserExported, user.to_string()),
+            None => (AuditAction::TenantExported, tenant.name.to_string()),
+        };
+        let note = AuditNote::by(caller, now, tenant.id, action, &target);
         self.store.append_audit(&[note]).await?;
         let mut file = tempfile::tempfile().map_err(|error| failed(Box::new(error)))?;
-        let head = json!({"format": "paddock-user", "version": 1, "tenant": tenant.name, "user": user});
+        let head = json!({"format": "paddock-part", "version": 1, "tenant": tenant.name, "user": user});
         writeln!(file, "{head}").map_err(|error| failed(Box::new(error)))?;
         let out = BufWriter::new(&mut file);
-        let records = archive::export_user(&*self.store, tenant.id, user, out)
+        let records = archive::export_part(&*self.store, tenant.id, user, out)
             .await
             .map_err(|error| failed(Box::new(error)))?;
-        let (workspaces, user) = (Arc::clone(&self.workspaces), user.clone());
+        let (workspaces, user) = (Arc::clone(&self.workspaces), user.cloned());
         tokio::task::spawn_blocking(move || {
             let mut pieces = 0;
-            match workspaces.resolve(&tenant.name, &user, None) {
+            match workspaces.tree(&tenant.name, user.as_ref()) {
                 Ok(tree) => {
                     let mut out = BufWriter::new(&mut file);
-                    pieces = write_files(tree.dir(), "", DEPTH_MAX, &mut out)?;
+                    pieces = write_files(&tree, "", DEPTH_MAX, &mut out)?;
                     out.flush()?;
                 }
                 Err(WorkspaceError::Missing) => {}

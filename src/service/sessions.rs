@@ -364,6 +364,9 @@ impl SessionService {
     /// Counts a session that is about to be made.
     pub(super) async fn count_new(&self, caller: &Principal) -> Result<(), Error> {
         self.limits
+            .count_address(Counted::Session, caller.address)
+            .await?;
+        self.limits
             .count(Counted::Session, caller.tenant, caller.key)
             .await?;
         Ok(())

@@ -259,6 +259,7 @@ impl TurnService {
 
     /// Counts a turn that is about to begin: it is one of the tenant's until it has ended.
     async fn count(&self, caller: &Principal) -> Result<Occupied, Error> {
+        self.limits.count_address(Counted::Turn, caller.address).await?;
         self.limits
             .count(Counted::Turn, caller.tenant, caller.key)
             .await?;

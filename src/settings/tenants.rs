@@ -30,6 +30,10 @@ pub struct TenantsSection {
 pub struct RatesSection {
     /// The most requests of one address; of IPv6, of one network of 64 bits.
     pub address_requests_per_minute: u32,
+    /// The most sessions that are made from one address.
+    pub address_sessions_per_minute: u32,
+    /// The most turns that are begun from one address.
+    pub address_turns_per_minute: u32,
     /// The most requests of one key.
     pub key_requests_per_minute: u32,
     /// The most sessions that one key makes.

@@ -125,6 +125,8 @@ pub(super) fn limits(settings: &Settings, store: &Arc<dyn Store>, clock: &Arc<dy
     let rates = RateLimiter::new(Arc::clone(clock), is_shared.then(|| Arc::clone(store)));
     let keys = KeyRates {
         address_requests: settings.rates.address_requests_per_minute,
+        address_sessions: settings.rates.address_sessions_per_minute,
+        address_turns: settings.rates.address_turns_per_minute,
         requests: settings.rates.key_requests_per_minute,
         sessions: settings.rates.key_sessions_per_minute,
         turns: settings.rates.key_turns_per_minute,

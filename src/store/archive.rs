@@ -257,22 +257,25 @@ pub async fn export(store: &dyn Store, mut out: impl Write) -> Result<Summary, A
     })
 }
 
-/// Writes what a store holds of one user of a tenant, in the same form: sessions with their turns, logs and transcripts,
-/// questions, and what was used. Keys and budgets are the tenant's.
-pub async fn export_user(
+/// Writes what a store holds of a tenant, or of one of its users, in the same form: sessions with their turns, logs and
+/// transcripts, questions, and what was used. A tenant's budgets too; no keys and no credentials.
+pub async fn export_part(
     store: &dyn Store,
     tenant: TenantId,
-    user: &UserId,
+    user: Option<&UserId>,
     out: impl Write,
 ) -> Result<u64, ArchiveError> {
     let mut lines = Lines::new(out);
     let filter = SessionFilter {
-        user: Some(user.clone()),
+        user: user.cloned(),
         ..SessionFilter::default()
     };
     write_sessions(store, tenant, &filter, &mut lines).await?;
-    write_permissions(store, tenant, Some(user), &mut lines).await?;
-    write_usage(store, tenant, Some(user), &mut lines).await?;
+    write_permissions(store, tenant, user, &mut lines).await?;
+    write_usage(store, tenant, user, &mut lines).await?;
+    if user.is_none() {
+        write_budgets(store, tenant, &mut lines).await?;
+    }
     Ok(lines.records)
 }
 

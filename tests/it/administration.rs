@@ -72,6 +72,10 @@ async fn tenants_and_keys_are_made_beside_a_server_that_runs() {
         "{printed}"
     );
 
+    let limits = ["tenant", "update", "acme", "--limits", r#"{"turns_max": 3}"#];
+    assert_eq!(json(at, &limits)[0]["limits"]["turns_max"], 3);
+    assert!(!run(at, &["tenant", "update", "acme", "--limits", r#"{"turns": 3}"#]).0);
+
     let mut command = paddock(at);
     command.arg("serve").env("PADDOCK__AUTH__ENABLED", "true");
     let served = Served::of(command, Arc::clone(&folder));
@@ -109,6 +113,7 @@ async fn tenants_and_keys_are_made_beside_a_server_that_runs() {
         "tenant_changed",
         "tenant_changed",
         "key_created",
+        "tenant_changed",
         "tenant_created",
     ];
     assert_eq!(actions, changes);

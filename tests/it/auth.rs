@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{AppBuilder, TestApp, document};
+use crate::support::{AppBuilder, Client, TestApp, document, until};
 
 /// How an operation is called, and the least role that it asks for.
 struct Case {
@@ -75,6 +75,13 @@ fn cases() -> Vec<Case> {
             "export_user",
             Method::GET,
             "/api/v1/admin/tenants/acme/users/nobody/export",
+            None,
+            "owner",
+        ),
+        case(
+            "export_tenant",
+            Method::GET,
+            "/api/v1/admin/tenants/acme/export",
             None,
             "owner",
         ),
@@ -295,6 +302,7 @@ fn filled(case: &Case, id: &str) -> (String, Option<Value>) {
 fn app() -> TestApp {
     AppBuilder::fake()
         .with_keys(&[
+            ("root", "admin", "default", None),
             ("acme-member", "member", "acme", None),
             ("acme-reader", "reader", "acme", None),
             ("acme-alice", "member", "acme", Some("alice")),
@@ -356,6 +364,61 @@ async fn without_a_known_key_nothing_is_done() {
         .await
         .expect(200);
     assert_eq!(messages.body["data"], json!([]));
+}
+
+#[tokio::test]
+async fn a_key_that_was_revoked_or_has_expired_does_nothing() {
+    let app = app();
+    let id = app.client_with("acme-member").session("alice").await;
+    let root = app.client_with("root");
+    let keys = "/api/v1/admin/tenants/acme/keys";
+    let end = chrono::Utc::now() + chrono::TimeDelta::milliseconds(300);
+    let made = async |name: &str, end: Option<String>| {
+        let mut body = json!({"name": name, "role": "admin"});
+        if let Some(end) = end {
+            body["expires_at"] = end.into();
+        }
+        root.post(keys, &body).await.expect(201)
+    };
+    let revoked = made("revoked", None).await;
+    root.delete(revoked.header("location")).await.expect(200);
+    let expired = made("expired", Some(end.to_rfc3339())).await;
+    let clients = [revoked, expired].map(|made| Client::new(app.address, Some(made.text("key"))));
+    until("it has expired", async || {
+        (clients[1].get("/api/v1/me").await.status == 401).then_some(())
+    })
+    .await;
+    for case in cases() {
+        let (path, body) = filled(&case, &id);
+        for client in &clients {
+            let answer = client.send(case.method.clone(), &path, body.as_ref()).await;
+            answer.problem(401, "unauthenticated");
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_tenants_name_answers_like_one_that_nobody_has() {
+    let app = app();
+    app.client_with("acme-member").session("alice").await;
+    let rival = app.client_with("rival-owner");
+    let mut seen = 0;
+    for case in cases() {
+        if !case.path.contains("/tenants/acme") || case.role == "admin" {
+            continue;
+        }
+        seen += 1;
+        let mut answers = Vec::new();
+        for name in ["acme", "nobody"] {
+            let path = case.path.replace("/tenants/acme", &format!("/tenants/{name}"));
+            let answer = rival.send(case.method.clone(), &path, case.body.as_ref()).await;
+            let mut body = answer.problem(404, "tenant_not_found").body;
+            body["request_id"].take();
+            answers.push(body);
+        }
+        assert_eq!(answers[0], answers[1], "{}", case.operation);
+    }
+    assert_eq!(seen, 14, "every operation on a tenant");
 }
 
 #[tokio::test]

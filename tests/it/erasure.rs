@@ -187,7 +187,7 @@ async fn what_belongs_to_a_user_is_handed_out_whole() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert_eq!(lines[0]["format"], "paddock-user");
+    assert_eq!(lines[0]["format"], "paddock-part");
     assert_eq!(lines.last().unwrap()["end"]["records"], lines.len() - 2);
     let of = |kind: &str| lines.iter().filter(|line| line["record"] == kind).count();
     assert_eq!(of("session"), 2);
@@ -203,4 +203,12 @@ async fn what_belongs_to_a_user_is_handed_out_whole() {
     assert!(text.contains(&id) && !text.contains(&bob));
     let audit = acme.get("/api/v1/admin/audit?limit=1").await.expect(200).body;
     assert_eq!(audit["data"][0]["action"], "user_exported");
+    let path = "/api/v1/admin/tenants/acme/export";
+    let whole = acme.request(reqwest::Method::GET, path).send().await.unwrap();
+    let whole = whole.text().await.unwrap();
+    assert!(whole.contains(&id) && whole.contains(&bob) && whole.contains(&format!("alice/{SECRET}.txt")));
+    app.client_with("rival")
+        .get(path)
+        .await
+        .problem(404, "tenant_not_found");
 }

@@ -204,6 +204,27 @@ async fn an_address_is_limited_before_it_is_known_who_calls() {
         .await
         .problem(429, "rate_limited");
     app.client().get("/health").await.expect(200);
+    let app = with_keys(AppBuilder::fake())
+        .with(|settings| {
+            settings.rates.address_sessions_per_minute = 2;
+            settings.rates.address_turns_per_minute = 1;
+        })
+        .start();
+    let id = app.client_with("acme").session("alice").await;
+    app.client_with("rival").session("alice").await;
+    let refused = app
+        .client_with("acme")
+        .post("/api/v1/sessions", &json!({"user_id": "alice"}))
+        .await
+        .problem(429, "rate_limited");
+    assert!(refused.text("detail").contains("new sessions of this address"));
+    app.client_with("acme").answer(&id, "hello").await;
+    let refused = app
+        .client_with("acme")
+        .ask(&id, "hello")
+        .await
+        .problem(429, "rate_limited");
+    assert!(refused.text("detail").contains("turns of this address"));
 }
 
 #[tokio::test]

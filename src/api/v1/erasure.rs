@@ -99,10 +99,36 @@ pub(in crate::api) async fn export_user(
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let (tenant, user) = (tenant_name(&path.0)?, user_id(&path.1)?);
-    let file = services.erasure.export_user(&caller, &tenant, &user).await?;
-    let name = format!("attachment; filename=\"{tenant}-{user}.ndjson\"");
-    Ok(HttpResponse::Ok()
+    let file = services.erasure.export(&caller, &tenant, Some(&user)).await?;
+    Ok(handed_out(file, &format!("{tenant}-{user}")))
+}
+
+/// Export a tenant
+///
+/// What belongs to the tenant, in the form of a user's; its budgets too, and no keys and no credentials.
+///
+/// **Permissions**: `owner` of the tenant, or `admin`.
+#[utoipa::path(
+    tag = "Admin",
+    operation_id = "export_tenant",
+    params(("tenant" = String, Path, description = "The tenant's name")),
+    responses((status = 200, description = "JSON lines", content_type = "application/x-ndjson", body = String), ExportProblems)
+)]
+#[get("/api/v1/admin/tenants/{tenant}/export")]
+pub(in crate::api) async fn export_tenant(
+    caller: Caller<AsOwner>,
+    path: web::Path<String>,
+    services: web::Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let tenant = tenant_name(&path)?;
+    let file = services.erasure.export(&caller, &tenant, None).await?;
+    Ok(handed_out(file, tenant.as_str()))
+}
+
+fn handed_out(file: std::fs::File, name: &str) -> HttpResponse {
+    let disposition = format!("attachment; filename=\"{name}.ndjson\"");
+    HttpResponse::Ok()
         .content_type("application/x-ndjson")
-        .insert_header((header::CONTENT_DISPOSITION, name))
-        .streaming(ReaderStream::new(tokio::fs::File::from_std(file))))
+        .insert_header((header::CONTENT_DISPOSITION, disposition))
+        .streaming(ReaderStream::new(tokio::fs::File::from_std(file)))
 }
