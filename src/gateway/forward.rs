@@ -114,11 +114,7 @@ async fn forward(behind: &Behind, request: Request<Incoming>) -> Result<Response
         }
         _ => None,
     };
-    let mut url = settings.upstream.clone();
-    // An address of a proxy may have a path of its own, before that of the API.
-    let path = format!("{}{}", url.path().trim_end_matches('/'), head.uri.path());
-    url.set_path(&path);
-    url.set_query(head.uri.query());
+    let url = settings.address_of(head.uri.path(), head.uri.query());
     let asked = gateway
         .client
         .request(head.method, url)

@@ -58,6 +58,18 @@ pub struct GatewaySettings {
     pub connections_max: usize,
 }
 
+impl GatewaySettings {
+    /// Where something of the model's API is.
+    fn address_of(&self, path: &str, query: Option<&str>) -> Url {
+        let mut url = self.upstream.clone();
+        // An address of a proxy may have a path of its own, before that of the API.
+        let path = format!("{}{path}", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+        url.set_query(query);
+        url
+    }
+}
+
 /// The model gateway of a server.
 #[derive(Debug, Clone)]
 pub struct Gateway {
@@ -138,10 +150,7 @@ impl Gateway {
 
     /// Whether the model's API takes a credential: it is asked for its models.
     pub async fn try_credential(&self, credential: &Credential) -> Tried {
-        let mut url = self.shared.settings.upstream.clone();
-        let path = format!("{}/v1/models", url.path().trim_end_matches('/'));
-        url.set_path(&path);
-        url.set_query(Some("limit=1"));
+        let url = self.shared.settings.address_of("/v1/models", Some("limit=1"));
         let mut headers = HeaderMap::new();
         headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
         credential.add_to(&mut headers);

@@ -128,6 +128,12 @@ impl Limits {
         }))
     }
 
+    /// The limits that hold for a tenant; none for one that is not known.
+    pub async fn limits_of(&self, tenant: TenantId) -> Result<TenantLimits> {
+        let found = self.tenants.get(tenant).await?;
+        Ok(found.map_or_else(TenantLimits::default, |tenant| tenant.limits.or(self.defaults)))
+    }
+
     /// Counts what comes from an address; of requests, before it is known who calls.
     pub async fn count_address(
         &self,
@@ -153,11 +159,7 @@ impl Limits {
         tenant: TenantId,
         key: Option<KeyId>,
     ) -> std::result::Result<Option<Standing>, TooOften> {
-        let limits = self
-            .of(tenant)
-            .await?
-            .map(|tenant| tenant.limits)
-            .unwrap_or_default();
+        let limits = self.limits_of(tenant).await?;
         let (of_key, of_tenant) = match what {
             Counted::Request => (self.keys.requests, limits.requests_per_minute),
             Counted::Session => (self.keys.sessions, limits.sessions_per_minute),

@@ -83,19 +83,8 @@ impl ErasureService {
         let tenant = self.tenants.get(caller, tenant).await?;
         let now = self.clock.now();
         let note = AuditNote::by(caller, now, tenant.id, AuditAction::UserErased, user);
-        let mut sessions = 0;
-        for round in 0..ROUNDS {
-            let found = self.close_all(&tenant, Some(user)).await?;
-            if round > 0 && !found {
-                break;
-            }
-            let (workspaces, name, of) = (Arc::clone(&self.workspaces), tenant.name.clone(), user.clone());
-            off_the_worker(move || workspaces.remove_user(&name, &of)).await?;
-            sessions += self.store.erase_user(tenant.id, user, &note).await?;
-            self.authentication.forget_all();
-        }
-        self.free().await?;
-        Ok(Erased { sessions })
+        let erase = async || Ok(self.store.erase_user(tenant.id, user, &note).await?);
+        self.erase(&tenant, Some(user), erase).await
     }
 
     /// Erases a tenant; never the caller's own.
@@ -113,15 +102,30 @@ impl ErasureService {
             action: "an erased tenant cannot be named",
             source: Box::new(error),
         })?;
+        let erase = async || Ok(self.store.erase_tenant(tenant.id, &erased, &note).await?);
+        self.erase(&tenant, None, erase).await
+    }
+
+    /// Ends what runs, removes the folders and does `erase`, again while new sessions come in; then frees what is left.
+    async fn erase(
+        &self,
+        tenant: &Tenant,
+        user: Option<&UserId>,
+        erase: impl AsyncFn() -> Result<u64, Error>,
+    ) -> Result<Erased, Error> {
         let mut sessions = 0;
         for round in 0..ROUNDS {
-            let found = self.close_all(&tenant, None).await?;
+            let found = self.close_all(tenant, user).await?;
             if round > 0 && !found {
                 break;
             }
-            let (workspaces, name) = (Arc::clone(&self.workspaces), tenant.name.clone());
-            off_the_worker(move || workspaces.remove_tenant(&name)).await?;
-            sessions += self.store.erase_tenant(tenant.id, &erased, &note).await?;
+            let (workspaces, name, user) = (Arc::clone(&self.workspaces), tenant.name.clone(), user.cloned());
+            off_the_worker(move || match user {
+                Some(user) => workspaces.remove_user(&name, &user),
+                None => workspaces.remove_tenant(&name),
+            })
+            .await?;
+            sessions += erase().await?;
             self.authentication.forget_all();
             self.known.forget(tenant.id);
         }

@@ -374,8 +374,7 @@ impl SessionService {
 
     /// Stores a new session, if the tenant and the user may have another one.
     pub(super) async fn insert(&self, caller: &Principal, session: &Session) -> Result<(), Error> {
-        let tenant = self.limits.of(caller.tenant).await?;
-        let limits = tenant.map(|tenant| tenant.limits).unwrap_or_default();
+        let limits = self.limits.limits_of(caller.tenant).await?;
         let most = |limit: Option<u32>| limit.filter(|most| *most > 0);
         let quota = SessionQuota {
             of_tenant: most(limits.sessions_max),

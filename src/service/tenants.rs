@@ -241,13 +241,14 @@ impl TenantService {
         tenant: &TenantName,
         id: KeyId,
     ) -> Result<ApiKey, Error> {
-        let key = self.get_key(caller, tenant, id).await?;
+        let tenant = self.get(caller, tenant).await?;
+        let found = self.store.get_key(tenant.id, id).await?;
+        let key = found.ok_or(Error::KeyNotFound)?;
         if key.role > caller.role {
             return Err(Error::Forbidden {
                 reason: "the key allows more than the credential that would revoke it",
             });
         }
-        let tenant = self.get(caller, tenant).await?;
         let now = self.clock.now();
         let note = AuditNote::by(caller, now, tenant.id, AuditAction::KeyRevoked, &id)
             .with("name", key.name.as_str());

@@ -263,8 +263,8 @@ impl TurnService {
         self.limits
             .count(Counted::Turn, caller.tenant, caller.key)
             .await?;
-        let tenant = self.limits.of(caller.tenant).await?;
-        let most = tenant.and_then(|tenant| tenant.limits.turns_max).unwrap_or(0);
+        let limits = self.limits.limits_of(caller.tenant).await?;
+        let most = limits.turns_max.unwrap_or(0);
         let occupied = self.running.occupy(caller.tenant, most);
         occupied.ok_or(Error::QuotaReached {
             limit: "turns_max",
