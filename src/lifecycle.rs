@@ -1,6 +1,6 @@
 //! How the server ends, and where its background work runs.
 //!
-//! Two tokens: the soft one says "take no new work", the hard one "stop now". Work that must outlive the request
+//! Three tokens: the soft one says "take no new work", the next "let go of those who follow", the hard one "stop now". Work that must outlive the request
 //! that began it is spawned through [`Tasks`], on the main runtime: a task spawned on an HTTP worker dies with it.
 
 use std::future::Future;
@@ -50,10 +50,11 @@ impl Tasks {
     }
 }
 
-/// The two tokens of an orderly end.
+/// The tokens of an orderly end, in their order.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     soft: CancellationToken,
+    streams: CancellationToken,
     hard: CancellationToken,
 }
 
@@ -69,9 +70,20 @@ impl Shutdown {
         self.soft.cancel();
     }
 
+    /// Says: whoever follows something is to be let go; nothing more will come.
+    pub fn end_streams(&self) {
+        self.streams.cancel();
+    }
+
+    /// Ends when whoever follows something is to be let go.
+    pub async fn streams_to_end(&self) {
+        self.streams.cancelled().await;
+    }
+
     /// Says: stop now.
     pub fn force(&self) {
         self.soft.cancel();
+        self.streams.cancel();
         self.hard.cancel();
     }
 

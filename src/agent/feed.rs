@@ -1,11 +1,11 @@
 //! The tail of a session's log in memory: what its live readers follow.
 //!
 //! Readers hold a cursor and wait on a level, never on an edge: whatever was published between two looks is found by
-//! the second look, so nothing falls between replay and live. Memory is bounded; a reader that is slower than the
-//! bound is told that it fell behind and reads the durable events from the store.
+//! the second look, so nothing falls between replay and live. Memory is bounded; what is no longer in it, or never was,
+//! is in the store, and readers are sent there.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -48,10 +48,11 @@ impl FeedItem {
 pub enum FeedRead {
     /// The events after the cursor, in order; empty when there are none yet.
     Items(Vec<Arc<FeedItem>>),
-    /// Events after the cursor have left memory; `first_available` is the first that has not.
-    Behind {
-        /// The first event that is still held.
-        first_available: EventId,
+    /// What comes after the cursor is not held.
+    Stored {
+        /// Up to where all that was kept is in the store. Absent while the log is not written by this process: then it is
+        /// all there.
+        up_to: Option<EventId>,
     },
 }
 
@@ -68,8 +69,12 @@ pub struct Feed {
 struct Tail {
     items: VecDeque<Arc<FeedItem>>,
     bytes: usize,
-    /// The last event that is no longer held.
-    dropped_to: EventId,
+    /// The last event that is not held; nothing is known of the log before it is written by this process.
+    dropped_to: Option<EventId>,
+    /// The last event that readers saw and the store did not take.
+    lost_to: EventId,
+    /// Whether nothing will come any more.
+    ended: bool,
 }
 
 impl Feed {
@@ -83,18 +88,10 @@ impl Feed {
         }
     }
 
-    /// A feed that holds nothing: all that came after `id` is in the store.
-    #[must_use]
-    pub fn behind(id: EventId) -> Self {
-        let feed = Self::new(0);
-        feed.start_after(EventId::from_number(EventId::MAX).unwrap_or(id));
-        feed
-    }
-
     /// Publishes events, in the order of their ids.
     pub fn publish(&self, items: impl IntoIterator<Item = FeedItem>) {
         let last = {
-            let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut tail = self.lock();
             for item in items {
                 tail.bytes += item.json.len();
                 tail.items.push_back(Arc::new(item));
@@ -102,7 +99,7 @@ impl Feed {
             while tail.bytes > self.max_bytes && tail.items.len() > 1 {
                 if let Some(oldest) = tail.items.pop_front() {
                     tail.bytes -= oldest.json.len();
-                    tail.dropped_to = oldest.id;
+                    tail.dropped_to = Some(oldest.id);
                 }
             }
             tail.items.back().map(|item| item.id)
@@ -112,22 +109,52 @@ impl Feed {
         }
     }
 
-    /// Says that everything up to `id` is in the store only: where a feed starts that did not see the log's start.
+    /// Says that everything up to `id` is in the store: this process writes the log from there on. What it wrote before,
+    /// and others after that, is not held.
     pub fn start_after(&self, id: EventId) {
-        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        if tail.items.is_empty() {
-            tail.dropped_to = tail.dropped_to.max(id);
-        }
+        let mut tail = self.lock();
+        tail.items.clear();
+        tail.bytes = 0;
+        tail.dropped_to = tail.dropped_to.max(Some(id));
+    }
+
+    /// Says that the store did not take what readers saw, up to `id`.
+    pub fn note_lost(&self, id: EventId) {
+        let mut tail = self.lock();
+        tail.lost_to = tail.lost_to.max(id);
+    }
+
+    /// The last event that readers saw and the store did not take; the log's start where there is none.
+    #[must_use]
+    pub fn lost_to(&self) -> EventId {
+        self.lock().lost_to
+    }
+
+    /// Says that nothing will come any more.
+    pub fn end(&self) {
+        self.lock().ended = true;
+        self.last.send_modify(|_| {});
+    }
+
+    /// Whether nothing will come any more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.lock().ended
+    }
+
+    /// The newest event that was published; the log's start where none was.
+    #[must_use]
+    pub fn newest(&self) -> EventId {
+        *self.last.borrow()
     }
 
     /// Up to `limit` events after `cursor`.
     #[must_use]
     pub fn read_after(&self, cursor: EventId, limit: usize) -> FeedRead {
-        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        if cursor < tail.dropped_to {
-            let next = EventId::from_number(tail.dropped_to.get() + 1).unwrap_or(tail.dropped_to);
-            return FeedRead::Behind {
-                first_available: tail.items.front().map_or(next, |first| first.id),
+        let tail = self.lock();
+        if tail.dropped_to.is_none_or(|dropped| cursor < dropped) {
+            return FeedRead::Stored {
+                up_to: tail.dropped_to,
             };
         }
         let from = tail.items.partition_point(|item| item.id <= cursor);
@@ -138,6 +165,10 @@ impl Feed {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<EventId> {
         self.last.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -158,18 +189,32 @@ mod tests {
         .unwrap()
     }
 
+    fn started() -> Feed {
+        let feed = Feed::new(1 << 20);
+        feed.start_after(item(0, "").id);
+        feed
+    }
+
     fn ids(read: FeedRead) -> Vec<u64> {
         match read {
-            FeedRead::Items(items) => items.iter().map(|item| item.id.get() & 0xffff_ffff).collect(),
-            FeedRead::Behind { first_available } => panic!("behind; first is {first_available}"),
+            FeedRead::Items(items) => items.iter().map(|item| item.id.sequence()).collect(),
+            FeedRead::Stored { up_to } => panic!("not held up to {up_to:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn stored(read: FeedRead) -> Option<u64> {
+        match read {
+            FeedRead::Items(items) => panic!("held: {items:?}"),
+            FeedRead::Stored { up_to } => up_to.map(EventId::sequence),
         }
     }
 
     #[test]
     fn a_cursor_reads_exactly_what_came_after_it() {
-        let feed = Feed::new(1 << 20);
+        let feed = started();
         feed.publish([item(1, "a"), item(3, "b"), item(4, "c")]);
-        assert_eq!(ids(feed.read_after(EventId::START, 10)), [1, 3, 4]);
+        assert_eq!(ids(feed.read_after(item(0, "").id, 10)), [1, 3, 4]);
         assert_eq!(ids(feed.read_after(item(1, "").id, 10)), [3, 4]);
         assert_eq!(
             ids(feed.read_after(item(2, "").id, 1)),
@@ -180,34 +225,52 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_a_reader_behind_the_bound_is_told() {
+    fn what_was_there_before_this_process_wrote_is_looked_for_in_the_store() {
+        let feed = Feed::new(1 << 20);
+        assert_eq!(stored(feed.read_after(EventId::START, 10)), None);
+        feed.start_after(item(7, "").id);
+        assert_eq!(stored(feed.read_after(item(6, "").id, 10)), Some(7));
+        assert!(ids(feed.read_after(item(7, "").id, 10)).is_empty());
+        feed.publish([item(8, "a")]);
+        feed.start_after(item(20, "").id);
+        assert_eq!(
+            stored(feed.read_after(item(8, "").id, 10)),
+            Some(20),
+            "another owner came between: what it wrote is in the store"
+        );
+    }
+
+    #[test]
+    fn memory_is_bounded_and_a_reader_behind_the_bound_is_sent_to_the_store() {
         let feed = Feed::new(item(1, "xxxx").json.len() * 3);
+        feed.start_after(item(0, "").id);
         for sequence in 1..=100 {
             feed.publish([item(sequence, "xxxx")]);
         }
         assert!(feed.tail.lock().unwrap().bytes <= feed.max_bytes);
-        let FeedRead::Behind { first_available } = feed.read_after(item(1, "").id, 10) else {
-            panic!("events were lost in silence")
-        };
-        assert!(
-            !ids(feed.read_after(EventId::from_number(first_available.get() - 1).unwrap(), 10)).is_empty()
-        );
+        let up_to = stored(feed.read_after(item(1, "").id, 10)).expect("it is known up to where");
+        let cursor = item(u32::try_from(up_to).unwrap(), "").id;
+        assert!(!ids(feed.read_after(cursor, 10)).is_empty());
     }
 
     #[test]
     fn the_newest_event_is_held_even_if_it_alone_is_over_the_bound() {
         let feed = Feed::new(1);
+        feed.start_after(EventId::START);
         feed.publish([item(1, "a")]);
         assert_eq!(ids(feed.read_after(EventId::START, 10)), [1]);
     }
 
     #[tokio::test]
     async fn what_is_published_before_a_reader_waits_wakes_it_all_the_same() {
-        let feed = Feed::new(1 << 20);
+        let feed = started();
         let mut last = feed.watch();
         let seen = *last.borrow_and_update();
         feed.publish([item(1, "a")]);
         last.changed().await.unwrap();
         assert!(*last.borrow() > seen);
+        feed.end();
+        last.changed().await.unwrap();
+        assert!(feed.has_ended());
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use super::feed::{Feed, FeedItem};
 use super::line::TurnLine;
 use super::questions::resolved;
+use super::runtime::FeedLimits;
 use crate::domain::{
     Clock, Epoch, Event, EventBody, EventId, MicroUsd, PermissionDecision, PermissionResolution, SessionId,
     TenantId, TranscriptPath, Turn, TurnError, TurnErrorCode, TurnId, TurnOutcome, TurnReceipt, Usage,
@@ -44,7 +45,7 @@ pub struct SessionLog {
     /// The turns that are alive in this process.
     line: TurnLine,
     /// How much of pieces of messages gathers before they are stored.
-    delta_segment_bytes: usize,
+    limits: FeedLimits,
     /// Held across the store's write, so that ids are published in the order in which they were given.
     ownership: Mutex<Option<Ownership>>,
 }
@@ -56,7 +57,9 @@ struct Ownership {
     /// Pieces of messages that were shown and are not stored yet. They go with the next whole event: so the store
     /// never has an event without the pieces before it.
     pieces: Vec<Event>,
+    /// How long their texts are, and they themselves as readers get them.
     pieces_bytes: usize,
+    shown_bytes: usize,
 }
 
 impl Ownership {
@@ -76,7 +79,7 @@ impl SessionLog {
         session: SessionId,
         feed: Arc<Feed>,
         line: TurnLine,
-        delta_segment_bytes: usize,
+        limits: FeedLimits,
     ) -> Self {
         Self {
             store,
@@ -85,7 +88,7 @@ impl SessionLog {
             session,
             feed,
             line,
-            delta_segment_bytes,
+            limits,
             ownership: Mutex::new(None),
         }
     }
@@ -99,7 +102,8 @@ impl SessionLog {
 
     /// Lets the session go: the next write takes it anew, and settles what was left without an outcome.
     pub async fn let_go(&self) {
-        *self.ownership.lock().await = None;
+        let owned = self.ownership.lock().await.take();
+        self.give_up(owned);
     }
 
     /// Stores a new turn and its first events; answers the id before the first of them. In the same
@@ -161,12 +165,17 @@ impl SessionLog {
         let mut ownership = self.ownership.lock().await;
         let owned = self.owned(&mut ownership).await?;
         let events = self.number(owned, Some(turn), bodies)?;
-        self.publish(&events)?;
+        owned.shown_bytes += self.publish(&events)?;
         for event in events.into_iter().filter(|event| event.body.kind().is_delta()) {
             owned.pieces_bytes += event.body.text_bytes();
             owned.pieces.push(event);
         }
-        if owned.pieces_bytes < self.delta_segment_bytes {
+        // What readers can no longer find in memory must be in the store by then.
+        let FeedLimits {
+            max_bytes,
+            delta_segment_bytes,
+        } = self.limits;
+        if owned.pieces_bytes < delta_segment_bytes && owned.shown_bytes < max_bytes / 2 {
             return Ok(());
         }
         self.write(&mut ownership, None, Vec::new(), async |epoch, events| {
@@ -198,7 +207,8 @@ impl SessionLog {
                 if matches!(error, StoreError::StaleEpoch { .. }) {
                     let mut ownership = self.ownership.lock().await;
                     // Unless it was taken anew meanwhile.
-                    ownership.take_if(|owned| owned.epoch == epoch);
+                    let stale = ownership.take_if(|owned| owned.epoch == epoch);
+                    self.give_up(stale);
                 }
                 Err(error.into())
             }
@@ -227,22 +237,48 @@ impl SessionLog {
         let new = self.number(owned, turn, bodies)?;
         let epoch = owned.epoch;
         owned.pieces_bytes = 0;
+        owned.shown_bytes = 0;
         let mut events = std::mem::take(&mut owned.pieces);
         let shown = events.len();
         events.extend(new);
         if let Err(error) = store(epoch, &events).await {
+            if let Some(lost) = shown.checked_sub(1).and_then(|last| events.get(last)) {
+                self.feed.note_lost(lost.id);
+            }
             if matches!(error, StoreError::StaleEpoch { .. }) {
                 *ownership = None;
             }
             return Err(error.into());
         }
-        self.publish(events.get(shown..).unwrap_or_default())
+        self.publish(events.get(shown..).unwrap_or_default()).map(|_| ())
     }
 
     async fn owned<'a>(&self, ownership: &'a mut Option<Ownership>) -> Result<&'a mut Ownership, LogError> {
+        if let Some(used_up) = ownership.take_if(|owned| owned.last.is_near_the_end()) {
+            self.store_pieces(&used_up).await?;
+        }
         match ownership {
             Some(owned) => Ok(owned),
             None => Ok(ownership.insert(self.acquire().await?)),
+        }
+    }
+
+    /// Stores what was shown under an epoch that is not written under any more.
+    async fn store_pieces(&self, owned: &Ownership) -> Result<(), LogError> {
+        let Some(last) = owned.pieces.last() else {
+            return Ok(());
+        };
+        let stored = self
+            .store
+            .append_events(self.tenant, self.session, owned.epoch, &owned.pieces)
+            .await;
+        Ok(stored.inspect_err(|_| self.feed.note_lost(last.id))?)
+    }
+
+    /// Gives up an ownership that is not believed in any more; what was shown and not stored is lost.
+    fn give_up(&self, owned: Option<Ownership>) {
+        if let Some(lost) = owned.and_then(|owned| owned.pieces.last().map(|piece| piece.id)) {
+            self.feed.note_lost(lost);
         }
     }
 
@@ -254,9 +290,10 @@ impl SessionLog {
             .ok_or(LogError::SessionMissing)?;
         let mut owned = Ownership {
             epoch,
-            last: EventId::new(epoch, 0),
+            last: EventId::new(epoch, 0).of(self.session),
             pieces: Vec::new(),
             pieces_bytes: 0,
+            shown_bytes: 0,
         };
         self.feed.start_after(owned.last);
         for turn in self.store.unfinished_turns(self.tenant, self.session).await? {
@@ -313,7 +350,7 @@ impl SessionLog {
         self.store
             .finish_turn(self.tenant, owned.epoch, &end, &events)
             .await?;
-        self.publish(&events)
+        self.publish(&events).map(|_| ())
     }
 
     /// Ends what the agent of a turn asked that is over.
@@ -368,13 +405,15 @@ impl SessionLog {
             .collect()
     }
 
-    fn publish(&self, events: &[Event]) -> Result<(), LogError> {
+    /// Shows events; how long they are as readers get them.
+    fn publish(&self, events: &[Event]) -> Result<usize, LogError> {
         let items = events
             .iter()
             .map(FeedItem::render)
             .collect::<Result<Vec<_>, _>>()?;
+        let bytes = items.iter().map(|item| item.json.len()).sum();
         self.feed.publish(items);
-        Ok(())
+        Ok(bytes)
     }
 }
 
@@ -384,4 +423,83 @@ fn receipt(key: Option<&str>, turn: TurnId, after: EventId) -> Option<RequestAns
         key: key?.to_owned(),
         answer: serde_json::to_vec(&TurnReceipt { turn, after }).ok()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::feed::FeedRead;
+    use crate::domain::{
+        Attachment, EventQuery, Session, SessionOptions, SessionStatus, SystemClock, Tenant,
+    };
+    use crate::store::memory::MemoryStore;
+
+    #[tokio::test]
+    async fn an_epoch_whose_ids_are_nearly_used_up_makes_way_and_nothing_shown_is_lost() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let now = clock.now();
+        let tenant = Tenant::new(TenantId::generate(&*clock), "acme".parse().unwrap(), now);
+        let tenant = store.ensure_tenant(&tenant).await.unwrap().id;
+        let session = Session {
+            id: SessionId::generate(&*clock),
+            tenant,
+            user: "alice".parse().unwrap(),
+            subdir: None,
+            title: None,
+            metadata: serde_json::Map::new(),
+            options: SessionOptions::default(),
+            claude_session_id: crate::domain::ClaudeSessionId::generate(&*clock),
+            conversation_started: false,
+            status: SessionStatus::Active,
+            message_count: 0,
+            created_at: now,
+            last_active_at: now,
+            closed_at: None,
+        };
+        store.insert_session(tenant, &session).await.unwrap();
+        let feed = Arc::new(Feed::new(1 << 20));
+        let limits = FeedLimits {
+            max_bytes: 1 << 20,
+            delta_segment_bytes: 1 << 16,
+        };
+        let log = SessionLog::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            tenant,
+            session.id,
+            Arc::clone(&feed),
+            TurnLine::default(),
+            limits,
+        );
+        log.take().await.unwrap();
+        let turn = TurnId::generate(&*clock);
+        let piece = EventBody::TextDelta { text: "x".into() };
+        log.show(turn, vec![piece]).await.unwrap();
+        let near_the_end = EventId::new(Epoch::new(1).unwrap(), u32::MAX).of(session.id);
+        log.ownership.lock().await.as_mut().unwrap().last = near_the_end;
+        let said = EventBody::Message {
+            text: "y".into(),
+            attachments: Vec::<Attachment>::new(),
+        };
+        log.append(Some(turn), vec![said]).await.unwrap();
+        let everything = EventQuery {
+            deltas: true,
+            ..EventQuery::default()
+        };
+        let events = store
+            .read_events(tenant, session.id, &everything, 9)
+            .await
+            .unwrap();
+        assert_eq!(events.len(), 2);
+        assert!(events[1].id >= EventId::new(Epoch::new(2).unwrap(), 0));
+        let held = feed.read_after(events[0].id, 9);
+        assert!(matches!(held, FeedRead::Stored { .. }), "{held:?}");
+        let next = EventId::new(Epoch::new(2).unwrap(), 0).of(session.id);
+        let held = feed.read_after(next, 9);
+        assert!(
+            matches!(&held, FeedRead::Items(items) if items.len() == 1),
+            "{held:?}"
+        );
+    }
 }

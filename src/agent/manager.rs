@@ -22,7 +22,7 @@ use super::metrics::AgentMetrics;
 use super::pool::Pool;
 use super::process::StartError;
 use super::questions::QuestionSettings;
-use super::runtime::{FeedLimits, SessionRuntime};
+use super::runtime::{FeedLimits, OpenLog, SessionRuntime};
 use super::starting::Purpose;
 use super::turn::{OnLost, StartedTurn, TurnPlan, TurnRun};
 use super::users::TenantUsers;
@@ -243,10 +243,15 @@ impl Agents {
         let control = runtime.line.find(turn.id)?;
         Some(StartedTurn {
             turn: turn.clone(),
-            feed: Arc::clone(&runtime.feed),
             after,
             ended: control.ended(),
         })
+    }
+
+    /// A session's log, to be read: what comes from now on is heard of.
+    #[must_use]
+    pub fn open_log(&self, tenant: TenantId, session: SessionId) -> OpenLog {
+        OpenLog::of(self.shared.runtime(tenant, session))
     }
 
     /// Where a turn without outcome is, if it is alive here.
@@ -480,6 +485,7 @@ impl Shared {
                 live.agent.stop().await;
             }
             self.lock_runtimes().remove(&session);
+            runtime.feed.end();
         }
         if let Err(error) = self.homes.of(tenant, session).remove() {
             tracing::warn!(session.id = %session, error = &error as &dyn std::error::Error,

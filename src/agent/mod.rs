@@ -34,6 +34,6 @@ pub use line::OnBusy;
 pub use manager::{AgentCounts, AgentSettings, Agents, NewTurn, TurnRefused};
 pub use metrics::AgentMetrics;
 pub use questions::QuestionSettings;
-pub use runtime::FeedLimits;
+pub use runtime::{FeedLimits, OpenLog};
 pub use steering::{CliQuestion, SteeringError};
 pub use turn::{OnLost, StartedTurn};

@@ -36,6 +36,35 @@ pub(super) struct SessionRuntime {
     used_at: Mutex<Instant>,
 }
 
+/// A session's log, opened to be read. While one is held, what this process knows of the session is not forgotten, so that
+/// its readers hear of what comes.
+#[derive(Debug, Clone)]
+pub struct OpenLog(Arc<SessionRuntime>);
+
+impl OpenLog {
+    pub(super) fn of(runtime: Arc<SessionRuntime>) -> Self {
+        Self(runtime)
+    }
+
+    /// The log's tail in memory.
+    #[must_use]
+    pub fn feed(&self) -> &Feed {
+        &self.0.feed
+    }
+
+    /// Whose session it is of.
+    #[must_use]
+    pub fn tenant(&self) -> TenantId {
+        self.0.tenant
+    }
+
+    /// The session that it is of.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.0.session
+    }
+}
+
 /// An agent, and what it was started with.
 #[derive(Debug)]
 pub(super) struct LiveAgent {
@@ -99,7 +128,7 @@ impl SessionRuntime {
                 session,
                 Arc::clone(&feed),
                 line.clone(),
-                limits.delta_segment_bytes,
+                limits,
             ),
             feed,
             agent: tokio::sync::Mutex::new(None),

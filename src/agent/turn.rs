@@ -15,7 +15,6 @@ use tokio::time::Instant;
 use self::ending::Ending;
 use self::waiting::{broken, crashed, out_of_grace, stopped, until};
 use super::disk;
-use super::feed::Feed;
 use super::handle::{Agent, TurnMessages};
 use super::launch::Folders;
 use super::line::{Admission, TurnControl, TurnPlace, TurnSignals, TurnTicket};
@@ -68,8 +67,6 @@ pub(super) struct TurnPlan {
 pub struct StartedTurn {
     /// The turn, as it was taken.
     pub turn: Turn,
-    /// Where its events are shown.
-    pub feed: Arc<Feed>,
     /// The id before its first event.
     pub after: EventId,
     /// The turn with its outcome, once it has one.
@@ -258,7 +255,6 @@ impl TurnRun {
     fn started(&self, after: EventId) -> StartedTurn {
         StartedTurn {
             turn: self.plan.turn.clone(),
-            feed: Arc::clone(&self.runtime.feed),
             after,
             ended: self.control.ended(),
         }

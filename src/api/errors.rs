@@ -37,6 +37,7 @@ impl From<Error> for Problem {
             Error::SessionBusy { retry_after }
             | Error::TurnQueueFull { retry_after }
             | Error::RequestInProgress { retry_after }
+            | Error::CursorAhead { retry_after }
             | Error::ShuttingDown { retry_after } => {
                 problem.retry_after = Some(*retry_after);
             }
@@ -65,6 +66,7 @@ impl From<Error> for Problem {
             | Error::TooManyBudgets { .. }
             | Error::OptionForbidden { .. }
             | Error::PermissionAnswered { .. }
+            | Error::CursorForeign
             | Error::CliRefused(_) => {
                 problem.detail = Some(error.to_string());
             }
@@ -124,6 +126,8 @@ fn code_of(error: &Error) -> ProblemCode {
         Error::SessionExpired => ProblemCode::SessionExpired,
         Error::SessionBusy { .. } => ProblemCode::SessionBusy,
         Error::TurnQueueFull { .. } => ProblemCode::TurnQueueFull,
+        Error::CursorForeign => ProblemCode::InvalidCursor,
+        Error::CursorAhead { .. } => ProblemCode::CursorAhead,
         Error::TurnNotFound => ProblemCode::TurnNotFound,
         Error::MessageNotFound => ProblemCode::MessageNotFound,
         Error::PermissionNotFound => ProblemCode::PermissionNotFound,

@@ -14,7 +14,7 @@ pub mod metrics;
 pub mod page;
 pub mod problem;
 pub mod responses;
-pub mod sse;
+pub mod streams;
 pub mod trace;
 pub mod v1;
 
@@ -168,6 +168,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(v1::chat::send_message)
         .service(v1::chat::stream_message)
         .service(v1::chat::submit_turn)
+        .service(v1::events::read_events)
         .service(v1::turns::list_turns)
         .service(v1::turns::get_turn)
         .service(v1::turns::cancel_turn)

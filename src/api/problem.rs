@@ -25,8 +25,10 @@ pub enum ProblemCode {
     ValidationFailed,
     /// Query parameters are unknown, or have values that cannot be used; `errors` lists them all.
     InvalidQuery,
-    /// The cursor is none that a list of this kind gave.
+    /// The cursor is none that a list of this kind gave, or none of this session's log.
     InvalidCursor,
+    /// The session's log has not come to this cursor.
+    CursorAhead,
     /// The body is not JSON.
     MalformedJson,
     /// The body is not declared as JSON.
@@ -174,6 +176,7 @@ impl ProblemCode {
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::TurnQueueFull | Self::RateLimited | Self::QuotaReached => StatusCode::TOO_MANY_REQUESTS,
             Self::SessionBusy
+            | Self::CursorAhead
             | Self::TenantExists
             | Self::KeyNameTaken
             | Self::TooManyBudgets
@@ -222,6 +225,7 @@ impl ProblemCode {
             Self::ValidationFailed => "The request has fields that cannot be used",
             Self::InvalidQuery => "The request has query parameters that cannot be used",
             Self::InvalidCursor => "The cursor cannot be used",
+            Self::CursorAhead => "The log has not come to this cursor",
             Self::MalformedJson => "The body is not JSON",
             Self::UnsupportedMediaType => "The body is not declared as JSON",
             Self::BodyTooLarge => "The body is too large",

@@ -56,6 +56,7 @@ const TURN_START: &[Code] = &[
     Code::ShuttingDown,
 ];
 const TURN: &[Code] = &[Code::TurnNotFound];
+const CURSOR: &[Code] = &[Code::InvalidCursor, Code::CursorAhead];
 const STEERING: &[Code] = &[Code::CliRefused, Code::CliTimeout, Code::AgentCrashed];
 const ANSWERED: &[Code] = &[Code::PermissionAnswered];
 const PERMISSION: &[Code] = &[Code::PermissionNotFound];
@@ -122,7 +123,11 @@ problems! {
     /// Of an operation that makes a session ready.
     ResumeProblems: [CALLER, ONCE, IN_USE, WORKSPACE];
     /// Of an operation that follows a turn.
-    StreamProblems: [CALLER, BODY, IN_USE, WRITE, WORKSPACE, TURN_START];
+    StreamProblems: [CALLER, BODY, CURSOR, IN_USE, WRITE, WORKSPACE, TURN_START];
+    /// Of an operation that takes a turn and waits for nothing.
+    SubmitProblems: [CALLER, BODY, IN_USE, WRITE, WORKSPACE, TURN_START];
+    /// Of an operation that reads a session's log.
+    EventProblems: [CALLER, LIST, CURSOR, SESSION, TURN];
     /// Of an operation that waits for a turn's end.
     TurnProblems: [CALLER, BODY, IN_USE, WRITE, WORKSPACE, TURN_START, AGENT, TURN_END];
     /// Of an operation that reads a turn.

@@ -1,7 +1,5 @@
 //! Events: the entries of a session's log.
 
-use std::fmt;
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -9,101 +7,9 @@ use strum::{Display, EnumDiscriminants, EnumString, IntoStaticStr};
 use utoipa::ToSchema;
 
 use super::{
-    Attachment, BudgetNotice, ClaudeSessionId, MicroUsd, PermissionDecision, PermissionId, PermissionKind,
-    PermissionMode, SessionChange, TurnErrorCode, TurnId, Usage,
+    Attachment, BudgetNotice, ClaudeSessionId, EventId, MicroUsd, PermissionDecision, PermissionId,
+    PermissionKind, PermissionMode, SessionChange, TurnErrorCode, TurnId, Usage,
 };
-
-/// Whose turn it is to write a session's log. Rises by one each time the session's ownership is taken, so that
-/// whoever held it before can neither write nor give an id a second meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Epoch(u32);
-
-impl Epoch {
-    /// The highest epoch: with it, an [`EventId`] still is an integer that JavaScript holds exactly.
-    pub const MAX: u32 = (1 << 21) - 1;
-
-    /// The epoch of a session that nobody has owned yet.
-    pub const ZERO: Self = Self(0);
-
-    /// The epoch numbered `number`; `None` past [`Epoch::MAX`].
-    #[must_use]
-    pub const fn new(number: u32) -> Option<Self> {
-        if number <= Self::MAX {
-            Some(Self(number))
-        } else {
-            None
-        }
-    }
-
-    /// Its number.
-    #[must_use]
-    pub const fn get(self) -> u32 {
-        self.0
-    }
-}
-
-/// The place of an event in its session's log: strictly increasing, with gaps. The upper bits are the epoch, the
-/// lower 32 the event's number in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct EventId(u64);
-
-impl EventId {
-    /// Before every event.
-    pub const START: Self = Self(0);
-    /// The highest id there can be: 2^53 - 1.
-    pub const MAX: u64 = (1 << 53) - 1;
-
-    /// The event numbered `sequence` of `epoch`.
-    #[must_use]
-    pub const fn new(epoch: Epoch, sequence: u32) -> Self {
-        Self(((epoch.0 as u64) << 32) | sequence as u64)
-    }
-
-    /// The id that was written as `number`; `None` when no id is.
-    #[must_use]
-    pub const fn from_number(number: u64) -> Option<Self> {
-        if number <= Self::MAX {
-            Some(Self(number))
-        } else {
-            None
-        }
-    }
-
-    /// The id as a number.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-
-    /// The id after this one in the same epoch; `None` when the epoch is used up.
-    #[must_use]
-    pub const fn next(self) -> Option<Self> {
-        if self.0 & 0xffff_ffff == 0xffff_ffff {
-            None
-        } else {
-            Some(Self(self.0 + 1))
-        }
-    }
-}
-
-impl fmt::Display for EventId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl Serialize for EventId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for EventId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = u64::deserialize(deserializer)?;
-        Self::from_number(number).ok_or_else(|| serde::de::Error::custom("not an event id"))
-    }
-}
 
 /// One entry of a session's log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -390,6 +296,8 @@ pub struct EventQuery {
     pub kinds: Vec<EventKind>,
     /// Whether pieces of messages are read too, as far as they are still kept. Naming their types asks for them too.
     pub deltas: bool,
+    /// Those of this turn.
+    pub turn: Option<TurnId>,
 }
 
 impl EventQuery {
@@ -414,14 +322,20 @@ impl EventQuery {
     /// Whether an event is such a one.
     #[must_use]
     pub fn matches(&self, event: &Event) -> bool {
-        let kind = event.body.kind();
         event.id > self.after
             && self.until.is_none_or(|until| event.id <= until)
-            && if self.kinds.is_empty() {
-                self.deltas || !kind.is_delta()
-            } else {
-                self.kinds.contains(&kind)
-            }
+            && self.takes(event.body.kind(), event.turn_id)
+    }
+
+    /// Whether events of this type and turn are read, wherever they are.
+    #[must_use]
+    pub fn takes(&self, kind: EventKind, turn: Option<TurnId>) -> bool {
+        let of_kind = if self.kinds.is_empty() {
+            self.deltas || !kind.is_delta()
+        } else {
+            self.kinds.contains(&kind)
+        };
+        of_kind && (self.turn.is_none() || self.turn == turn)
     }
 
     /// Whether it can match a piece of a message.
@@ -440,6 +354,15 @@ impl EventKind {
     #[must_use]
     pub const fn is_delta(self) -> bool {
         matches!(self, Self::TextDelta | Self::ThinkingDelta)
+    }
+
+    /// The types that a conversation's history is made of.
+    pub const MESSAGES: [Self; 3] = [Self::Message, Self::AssistantMessage, Self::ToolResult];
+
+    /// Whether events of this type are messages of the conversation.
+    #[must_use]
+    pub fn is_message(self) -> bool {
+        Self::MESSAGES.contains(&self)
     }
 }
 
@@ -515,21 +438,7 @@ mod present {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ids_of_a_later_epoch_sort_after_all_of_an_earlier_one() {
-        let early = EventId::new(Epoch::new(1).unwrap(), u32::MAX);
-        let late = EventId::new(Epoch::new(2).unwrap(), 0);
-        assert!(early < late);
-        assert_eq!(early.next(), None, "an epoch never runs over into the next");
-    }
-
-    #[test]
-    fn the_highest_id_is_an_exact_javascript_integer() {
-        let highest = EventId::new(Epoch::new(Epoch::MAX).unwrap(), u32::MAX);
-        assert_eq!(highest.get(), EventId::MAX);
-        assert_eq!(Epoch::new(Epoch::MAX + 1), None);
-    }
+    use crate::domain::Epoch;
 
     #[test]
     fn an_event_is_one_flat_object() {
@@ -542,7 +451,7 @@ mod tests {
         let json = serde_json::to_value(&event).unwrap();
         assert_eq!(
             json,
-            serde_json::json!({"id": 4_294_967_303_u64, "created_at": "1970-01-01T00:00:00Z",
+            serde_json::json!({"id": event.id.get(), "created_at": "1970-01-01T00:00:00Z",
                 "type": "text_delta", "text": "hi"})
         );
         assert_eq!(serde_json::from_value::<Event>(json).unwrap(), event);

@@ -9,6 +9,7 @@ pub mod budget;
 pub mod clock;
 pub mod credential;
 pub mod event;
+pub mod event_id;
 pub mod ids;
 pub mod key;
 pub mod lease;
@@ -35,7 +36,8 @@ pub use budget::{
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use credential::{CredentialKind, StoredCredential};
-pub use event::{Epoch, Event, EventBody, EventId, EventKind, EventQuery, WaitsFor};
+pub use event::{Event, EventBody, EventKind, EventQuery, WaitsFor};
+pub use event_id::{Epoch, EventId};
 pub use ids::{BudgetId, ClaudeSessionId, EntryId, KeyId, PermissionId, SessionId, TenantId, TurnId};
 pub use key::{ApiKey, KeyDigest};
 pub use lease::{InstanceId, Lease, LeaseClaim, LeaseGrant};

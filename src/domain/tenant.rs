@@ -213,6 +213,15 @@ pub struct TenantLimits {
     /// The most requests of the model a minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_requests_per_minute: Option<u32>,
+    /// How long pieces of messages are kept after they were written, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delta_retention_seconds: Option<u64>,
+    /// How long events other than messages are kept, in seconds; never longer than messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_retention_seconds: Option<u64>,
+    /// How long messages are kept, in seconds: prompts, answers, what tools answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_retention_seconds: Option<u64>,
 }
 
 impl TenantLimits {
@@ -233,6 +242,11 @@ impl TenantLimits {
             model_requests_per_minute: self
                 .model_requests_per_minute
                 .or(defaults.model_requests_per_minute),
+            delta_retention_seconds: self.delta_retention_seconds.or(defaults.delta_retention_seconds),
+            event_retention_seconds: self.event_retention_seconds.or(defaults.event_retention_seconds),
+            message_retention_seconds: self
+                .message_retention_seconds
+                .or(defaults.message_retention_seconds),
         }
     }
 }

@@ -93,6 +93,12 @@ impl KeyRing {
         self.0.is_empty()
     }
 
+    /// Whether a key of this id is configured.
+    #[must_use]
+    pub fn has(&self, id: KeyId) -> bool {
+        self.0.iter().any(|(digest, _)| id_of_configured(*digest) == id)
+    }
+
     /// Whom the key of this digest stands for.
     #[must_use]
     pub fn find(&self, presented: KeyDigest) -> Option<&KeyIdentity> {

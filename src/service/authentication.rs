@@ -148,6 +148,24 @@ impl AuthenticationService {
         }
     }
 
+    /// Whether a caller who was let in may stay.
+    pub async fn still_stands(&self, caller: &Principal) -> Result<bool, StoreError> {
+        let Some(tenant) = self.tenants.get(caller.tenant).await? else {
+            return Ok(false);
+        };
+        if tenant.suspended_at.is_some() && caller.role != Role::Admin {
+            return Ok(false);
+        }
+        match caller.key {
+            // Configured keys are not in the store, and last as long as the server.
+            Some(key) if !self.ring.has(key) => {
+                let key = self.store.get_key(caller.tenant, key).await?;
+                Ok(key.is_some_and(|key| !key.is_over(self.clock.now())))
+            }
+            _ => Ok(true),
+        }
+    }
+
     /// Forgets a key: it was changed here.
     pub(super) fn forget(&self, digest: KeyDigest) {
         self.lock().remove(&digest);

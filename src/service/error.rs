@@ -111,6 +111,15 @@ pub enum Error {
         /// When trying again makes sense.
         retry_after: Duration,
     },
+    /// The cursor is of another session's log.
+    #[error("the cursor is none of this session's log")]
+    CursorForeign,
+    /// The log has not come to the cursor.
+    #[error("the session's log has not come to this cursor")]
+    CursorAhead {
+        /// When trying again makes sense, at an instance that may know more by then.
+        retry_after: Duration,
+    },
     /// There is no such turn of the session.
     #[error("there is no such turn")]
     TurnNotFound,

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::error::Error;
-use super::sessions::{HISTORY, SessionDetails, SessionService, off_the_worker};
+use super::sessions::{SessionDetails, SessionService, off_the_worker};
 use crate::agent::Agents;
 use crate::domain::{
-    ClaudeSessionId, Clock, Event, EventBody, EventId, EventQuery, Principal, Session, SessionId, Subdir,
-    Transcript, TranscriptPath,
+    ClaudeSessionId, Clock, Event, EventBody, EventId, EventKind, EventQuery, Principal, Session, SessionId,
+    Subdir, Transcript, TranscriptPath,
 };
 use crate::security::workspace_copy::{CopyLimits, copy_tree};
 use crate::store::Store;
@@ -143,7 +143,8 @@ impl ForkService {
         loop {
             let query = EventQuery {
                 until: up_to,
-                ..EventQuery::after(all.last().map_or(EventId::START, |event| event.id)).of_kinds(&HISTORY)
+                ..EventQuery::after(all.last().map_or(EventId::START, |event| event.id))
+                    .of_kinds(&EventKind::MESSAGES)
             };
             let batch = self
                 .store

@@ -1,7 +1,6 @@
 //! Removes what is no longer to be kept: expired sessions, what removed sessions left, old pieces of messages, old
 //! events. A little at a time, so that it is never in the way, for as long as the server runs.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +9,10 @@ use chrono::{DateTime, Utc};
 use super::idempotency::forget_old;
 use super::sessions::border;
 use crate::agent::Agents;
-use crate::domain::{Clock, TenantId, TenantName};
+use crate::domain::{Clock, Tenant, TenantId, TenantName};
 use crate::gateway::billing::settle_abandoned;
 use crate::lifecycle::Shutdown;
-use crate::store::{Result, Store};
+use crate::store::{Result, Store, TrimKind};
 
 /// How long things are kept.
 #[derive(Debug, Clone)]
@@ -24,10 +23,10 @@ pub struct KeepRules {
     pub removal_delay: Option<Duration>,
     /// How long pieces of messages are kept after their turn.
     pub delta_retention: Duration,
-    /// How long events are kept; zero: as long as their session.
+    /// How long events other than messages are kept; zero: as long as messages.
     pub retention: Duration,
-    /// The same for single tenants.
-    pub tenant_retention: BTreeMap<String, Duration>,
+    /// How long messages are kept; zero: as long as their session.
+    pub message_retention: Duration,
     /// How often it is looked.
     pub sweep_interval: Duration,
     /// How long it is kept what requests with idempotency keys were answered with.
@@ -127,38 +126,63 @@ impl Housekeeping {
         // What is full is as if it had never been; nobody needs to be told.
         while self.store.forget_buckets(now, rules.sweep_batch).await? >= u64::from(rules.sweep_batch) {}
         swept.left_behind = self.repeat(Step::Purge).await?;
-        if let Some(before) = border(now, Some(rules.delta_retention)) {
-            swept.deltas = self.repeat(Step::TrimDeltas { before }).await?;
-        }
-        if !rules.retention.is_zero() || !rules.tenant_retention.is_empty() {
-            swept.events = self.trim_events(now).await?;
-        }
+        self.trim_logs(now, &mut swept).await?;
         Ok(swept)
     }
 
-    async fn trim_events(&self, now: DateTime<Utc>) -> Result<u64> {
+    /// Removes what is too old of tenants' logs, of each by its own limits.
+    async fn trim_logs(&self, now: DateTime<Utc>, swept: &mut Swept) -> Result<()> {
         const TENANTS_AT_ONCE: u32 = 100;
-        let mut trimmed = 0;
         let mut after: Option<TenantName> = None;
         loop {
             let tenants = self.store.list_tenants(after.as_ref(), TENANTS_AT_ONCE).await?;
             let Some(last) = tenants.last() else {
-                return Ok(trimmed);
+                return Ok(());
             };
             after = Some(last.name.clone());
-            for tenant in tenants {
-                let retention = self
-                    .rules
-                    .tenant_retention
-                    .get(tenant.name.as_str())
-                    .copied()
-                    .unwrap_or(self.rules.retention);
-                if let Some(before) = border(now, Some(retention).filter(|age| !age.is_zero())) {
-                    let tenant = tenant.id;
-                    trimmed += self.repeat(Step::TrimEvents { tenant, before }).await?;
+            for tenant in &tenants {
+                for (kind, age) in self.retention_of(tenant) {
+                    let Some(before) = border(now, age) else { continue };
+                    let step = Step::Trim {
+                        tenant: tenant.id,
+                        kind,
+                        before,
+                    };
+                    let trimmed = self.repeat(step).await?;
+                    match kind {
+                        TrimKind::Deltas => swept.deltas += trimmed,
+                        TrimKind::Events | TrimKind::All => swept.events += trimmed,
+                    }
                 }
             }
         }
+    }
+
+    /// How old what a tenant's logs hold may be; any age where there is none.
+    fn retention_of(&self, tenant: &Tenant) -> [(TrimKind, Option<Duration>); 3] {
+        let unless_zero = |age: Duration| Some(age).filter(|age| !age.is_zero());
+        let own = |seconds: Option<u64>, default: Option<Duration>| match seconds {
+            Some(seconds) => unless_zero(Duration::from_secs(seconds)),
+            None => default,
+        };
+        let (rules, limits) = (&self.rules, tenant.limits);
+        [
+            (
+                TrimKind::All,
+                own(
+                    limits.message_retention_seconds,
+                    unless_zero(rules.message_retention),
+                ),
+            ),
+            (
+                TrimKind::Events,
+                own(limits.event_retention_seconds, unless_zero(rules.retention)),
+            ),
+            (
+                TrimKind::Deltas,
+                own(limits.delta_retention_seconds, Some(rules.delta_retention)),
+            ),
+        ]
     }
 
     /// Takes steps until one finds nothing, or the server is to end; how much they did.
@@ -178,8 +202,7 @@ impl Housekeeping {
         match step {
             Step::Remove { unused_since } => self.remove_sessions(unused_since, limit).await,
             Step::Purge => self.store.purge_removed(limit).await,
-            Step::TrimDeltas { before } => self.store.trim_deltas(before, limit).await,
-            Step::TrimEvents { tenant, before } => self.store.trim_events(tenant, before, limit).await,
+            Step::Trim { tenant, kind, before } => self.store.trim_events(tenant, kind, before, limit).await,
         }
     }
 
@@ -201,8 +224,13 @@ impl Housekeeping {
 /// One of the things that are done a little at a time.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Remove { unused_since: DateTime<Utc> },
+    Remove {
+        unused_since: DateTime<Utc>,
+    },
     Purge,
-    TrimDeltas { before: DateTime<Utc> },
-    TrimEvents { tenant: TenantId, before: DateTime<Utc> },
+    Trim {
+        tenant: TenantId,
+        kind: TrimKind,
+        before: DateTime<Utc>,
+    },
 }

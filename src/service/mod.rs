@@ -6,16 +6,20 @@ mod authentication;
 mod credentials;
 mod erasure;
 mod error;
+mod events;
 mod failures;
 mod forking;
 mod health;
 mod housekeeping;
 mod idempotency;
+mod log_reader;
+mod log_stream;
 mod metrics;
 mod models;
 mod permissions;
 mod sessions;
 mod spending;
+mod standing;
 mod steering;
 mod tenants;
 mod turn_stream;
@@ -23,6 +27,7 @@ mod turns;
 
 use std::sync::Arc;
 
+pub use crate::agent::feed::FeedItem;
 pub use crate::agent::{OnBusy, OnLost};
 pub use crate::limits::{Counted, Limits, Standing};
 pub use crate::security::workspace::WorkspaceError;
@@ -33,18 +38,20 @@ pub use authentication::{AuthenticationRules, AuthenticationService, Unauthentic
 pub use credentials::{CredentialInfo, CredentialService, ResealError, reseal};
 pub use erasure::{Erased, ErasureService};
 pub use error::Error;
+pub use events::{EventOrder, EventService};
 pub use forking::{ForkOrder, ForkService};
 pub use health::{HealthReport, HealthService, ModelAccess};
 pub use housekeeping::{Housekeeping, KeepRules, Swept};
 pub use idempotency::{Idempotency, Once};
+pub use log_stream::LogStream;
 pub use metrics::{METRICS_TYPE, MetricsService};
 pub use models::{ModelInfo, ModelService};
 pub use permissions::{PermissionAnswer, PermissionService};
 pub use sessions::{NewSession, SessionDetails, SessionQuery, SessionRules, SessionService, SessionState};
 pub use spending::{BudgetOrder, SpendingService, UsageFilter};
+pub use standing::{Over, StandingRules, until_over};
 pub use steering::{Rewound, SteeringService};
 pub use tenants::{AuditBroken, AuditRecord, NewKey, TenantService, verify_audit};
-pub use turn_stream::{StreamItem, TurnStream};
 pub use turns::{TurnDetails, TurnOrder, TurnRules, TurnService};
 
 /// All use cases, as the layers above hold them.
@@ -54,6 +61,8 @@ pub struct Services {
     pub sessions: Arc<SessionService>,
     /// Turns.
     pub turns: Arc<TurnService>,
+    /// Reading sessions' logs.
+    pub events: Arc<EventService>,
     /// Forks of sessions.
     pub forks: Arc<ForkService>,
     /// Live agents, outside the conversation.

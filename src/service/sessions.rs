@@ -19,13 +19,6 @@ use crate::limits::{Counted, Limits};
 use crate::security::workspace::Workspaces;
 use crate::store::Store;
 
-/// The events that a conversation's history is made of.
-pub(super) const HISTORY: [EventKind; 3] = [
-    EventKind::Message,
-    EventKind::AssistantMessage,
-    EventKind::ToolResult,
-];
-
 /// A session to be made.
 #[derive(Debug, Clone)]
 pub struct NewSession {
@@ -277,7 +270,7 @@ impl SessionService {
             .read_events(
                 caller.tenant,
                 id,
-                &EventQuery::after(after).of_kinds(&HISTORY),
+                &EventQuery::after(after).of_kinds(&EventKind::MESSAGES),
                 limit.saturating_add(1),
             )
             .await?;

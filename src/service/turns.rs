@@ -8,14 +8,16 @@ use tokio::sync::watch;
 
 use super::attachments::{self, NewAttachment};
 use super::error::Error;
+use super::events::check_cursor;
 use super::idempotency::{Idempotency, Once, own_key};
+use super::log_reader::LogReader;
+use super::log_stream::LogStream;
 use super::sessions::SessionService;
-use super::turn_stream::TurnStream;
-use crate::agent::feed::Feed;
+use super::turn_stream::{SHOWN, follow};
 use crate::agent::{Agents, NewTurn, OnBusy, OnLost, StartedTurn};
 use crate::domain::{
-    BudgetStanding, BudgetVerdict, Clock, Page, Principal, Session, SessionId, Spender, Turn, TurnId,
-    TurnReceipt, TurnStatus,
+    BudgetStanding, BudgetVerdict, Clock, EventId, EventQuery, Page, Principal, Session, SessionId, Spender,
+    Turn, TurnId, TurnReceipt, TurnStatus,
 };
 use crate::limits::counter::{Counter, Occupied};
 use crate::limits::{Counted, Limits};
@@ -128,16 +130,33 @@ impl TurnService {
         }
     }
 
-    /// Begins a turn and follows its events. The turn goes on if the stream is dropped.
-    pub async fn stream(&self, caller: &Principal, order: TurnOrder) -> Result<TurnStream, Error> {
+    /// Begins a turn and follows its events, those after `after` where that is given: an earlier request with the same key
+    /// was told the ones before. The turn goes on if the stream is dropped.
+    pub async fn stream(
+        &self,
+        caller: &Principal,
+        order: TurnOrder,
+        after: Option<EventId>,
+    ) -> Result<LogStream, Error> {
+        if let Some(after) = after {
+            self.sessions.find(caller, order.session).await?;
+            let log = self.agents.open_log(caller.tenant, order.session);
+            check_cursor(&*self.store, &log, after).await?;
+        }
         let started = self.start(caller, order).await?;
-        Ok(TurnStream::follow(
-            started,
+        let query = EventQuery {
+            deltas: true,
+            turn: Some(started.turn.id),
+            ..EventQuery::after(started.after.max(after.unwrap_or(EventId::START)))
+        };
+        let reader = LogReader::new(
+            self.agents.open_log(caller.tenant, started.turn.session),
             Arc::clone(&self.store),
-            caller.tenant,
             Arc::clone(&self.clock),
+            query.of_kinds(&SHOWN),
             self.read_batch,
-        ))
+        );
+        Ok(follow(started, reader, Arc::clone(&self.clock)))
     }
 
     /// Takes a turn and waits for nothing.
@@ -313,7 +332,6 @@ impl TurnService {
         let ended = turn.outcome.is_some().then(|| Arc::new(turn.clone()));
         Ok(StartedTurn {
             turn,
-            feed: Arc::new(Feed::behind(after)),
             after,
             ended: watch::Sender::new(ended).subscribe(),
         })

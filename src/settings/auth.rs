@@ -35,6 +35,10 @@ pub struct AuthSection {
     /// one revoked or suspended it.
     #[serde(with = "duration")]
     pub cache_ttl: Duration,
+    /// How often it is looked whether those who stay connected may: so long, at most, is a log followed with a key that
+    /// was revoked.
+    #[serde(with = "duration")]
+    pub recheck_interval: Duration,
     /// Tokens of a company's own login; none are taken when null.
     pub oidc: Option<OidcSettings>,
     /// More keys.
@@ -135,6 +139,7 @@ impl Default for AuthSection {
             admin_key: None,
             sealing_key: None,
             cache_ttl: Duration::from_secs(2),
+            recheck_interval: Duration::from_secs(15),
             oidc: None,
             keys: Vec::new(),
         }
@@ -207,6 +212,11 @@ impl AuthSection {
             self.enabled != Some(false) || !open,
             problems,
             "auth.enabled: may be false only while api.host is a loopback address",
+        );
+        require(
+            !self.recheck_interval.is_zero(),
+            problems,
+            "auth.recheck_interval: must be more than 0",
         );
         require(
             self.cache_ttl <= CACHE_TTL_MAX,

@@ -39,35 +39,6 @@ pub(super) mod optional {
     }
 }
 
-/// A duration for each of several names.
-pub(super) mod by_name {
-    use std::collections::BTreeMap;
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    struct Given(#[serde(with = "super")] Duration);
-
-    pub(in crate::settings) fn serialize<S: Serializer>(
-        durations: &BTreeMap<String, Duration>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        let given: BTreeMap<_, _> = durations
-            .iter()
-            .map(|(name, duration)| (name, Given(*duration)))
-            .collect();
-        given.serialize(serializer)
-    }
-
-    pub(in crate::settings) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<BTreeMap<String, Duration>, D::Error> {
-        let given = BTreeMap::<String, Given>::deserialize(deserializer)?;
-        Ok(given.into_iter().map(|(name, given)| (name, given.0)).collect())
-    }
-}
-
 struct DurationVisitor;
 
 impl de::Visitor<'_> for DurationVisitor {

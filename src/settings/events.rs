@@ -1,6 +1,5 @@
 //! `events`: the event log and its readers.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -32,12 +31,12 @@ pub struct EventsSection {
     /// How long pieces of messages are kept after their turn; the whole messages stay.
     #[serde(with = "duration")]
     pub delta_retention: Duration,
-    /// How long events are kept; 0: as long as their session.
+    /// How long events other than messages are kept; 0: as long as messages. Tenants may have limits of their own.
     #[serde(with = "duration")]
     pub retention: Duration,
-    /// The same for single tenants, by name.
-    #[serde(with = "duration::by_name")]
-    pub tenant_retention: BTreeMap<String, Duration>,
+    /// How long messages are kept: prompts, answers, what tools answered; 0: as long as their session.
+    #[serde(with = "duration")]
+    pub message_retention: Duration,
 }
 
 impl Default for EventsSection {
@@ -52,7 +51,7 @@ impl Default for EventsSection {
             delta_segment_bytes: 64 * 1024,
             delta_retention: Duration::from_hours(1),
             retention: Duration::ZERO,
-            tenant_retention: BTreeMap::new(),
+            message_retention: Duration::ZERO,
         }
     }
 }
@@ -82,13 +81,6 @@ impl EventsSection {
                 (1..=100_000).contains(&value),
                 problems,
                 &format!("events.{name}: must be between 1 and 100000"),
-            );
-        }
-        for name in self.tenant_retention.keys() {
-            require(
-                name.parse::<crate::domain::TenantName>().is_ok(),
-                problems,
-                &format!("events.tenant_retention.{name}: is no tenant's name"),
             );
         }
     }

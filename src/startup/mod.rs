@@ -284,6 +284,7 @@ impl Application {
             served = &mut serving => served.map_err(StartupError::Http)?,
             () = self.agents.shut_down(drain) => {}
         }
+        self.shutdown.end_streams();
         stop_listening(&handle, &self.shutdown, serving).await?;
         if !self.tasks.wait(TASK_GRACE).await {
             tracing::error!(tasks = self.tasks.running(), "not every task ended in time");

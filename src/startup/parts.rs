@@ -169,7 +169,7 @@ pub(super) fn keep_rules(settings: &Settings) -> KeepRules {
         removal_delay: session.removal_delay,
         delta_retention: events.delta_retention,
         retention: events.retention,
-        tenant_retention: events.tenant_retention.clone(),
+        message_retention: events.message_retention,
         sweep_interval: session.sweep_interval,
         sweep_batch: session.sweep_batch,
     }

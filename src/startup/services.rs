@@ -12,9 +12,9 @@ use crate::limits::Limits;
 use crate::security::sealing::SealingKeys;
 use crate::security::workspace::Workspaces;
 use crate::service::{
-    AuthenticationService, CredentialService, ErasureService, ForkService, HealthService, Idempotency,
-    MetricsService, ModelService, PermissionService, Services, SessionRules, SessionService, SpendingService,
-    SteeringService, TenantService, TurnRules, TurnService,
+    AuthenticationService, CredentialService, ErasureService, EventService, ForkService, HealthService,
+    Idempotency, MetricsService, ModelService, PermissionService, Services, SessionRules, SessionService,
+    SpendingService, StandingRules, SteeringService, TenantService, TurnRules, TurnService,
 };
 use crate::settings::Settings;
 use crate::store::Store;
@@ -67,6 +67,18 @@ impl Parts<'_> {
                 attachment_max_bytes: settings.limits.attachment_max_bytes,
             },
         );
+        let events = EventService::new(
+            store(),
+            agents(),
+            Arc::clone(&sessions),
+            Arc::clone(&self.authentication),
+            clock(),
+            self.shutdown.clone(),
+            StandingRules {
+                interval: settings.auth.recheck_interval,
+            },
+            settings.events.read_batch,
+        );
         let forks = ForkService::new(
             store(),
             agents(),
@@ -102,6 +114,7 @@ impl Parts<'_> {
         Services {
             sessions: Arc::clone(&sessions),
             turns: Arc::new(turns),
+            events: Arc::new(events),
             forks: Arc::new(forks),
             steering: Arc::new(SteeringService::new(store(), agents(), Arc::clone(&sessions))),
             permissions: Arc::new(permissions),

@@ -81,6 +81,9 @@ pub enum Record {
         session: Box<Session>,
         /// Its epoch.
         epoch: u32,
+        /// How far its log was trimmed.
+        #[serde(default)]
+        trimmed_to: EventId,
     },
     /// A turn.
     Turn {
@@ -419,7 +422,12 @@ async fn write_sessions(
             let id = session.id;
             let epoch = store.session_epoch(tenant, id).await?.map_or(0, Epoch::get);
             let session = Box::new(session);
-            lines.record(&Record::Session { session, epoch })?;
+            let bounds = store.log_bounds(tenant, id).await?.unwrap_or_default();
+            lines.record(&Record::Session {
+                session,
+                epoch,
+                trimmed_to: bounds.trimmed_to,
+            })?;
             write_turns(store, tenant, id, lines).await?;
             write_events(store, tenant, id, lines).await?;
             let transcript = store.read_transcript(tenant, id).await?;

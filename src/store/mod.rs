@@ -23,9 +23,9 @@ mod terms;
 
 pub use contract::{
     AuditStore, Begun, BudgetStore, CredentialStore, ERASED, ErasureStore, EventLog, IdempotencyStore,
-    KeyStore, LeaseStore, PermissionFilter, PermissionStore, PlatformStore, RateStore, RequestAnswer,
-    RestoreStore, SessionStore, Store, TenantStore, TranscriptAppended, TranscriptStore, TurnEnd, TurnStore,
-    UsageLedger,
+    KeyStore, LeaseStore, LogBounds, PermissionFilter, PermissionStore, PlatformStore, RateStore,
+    RequestAnswer, RestoreStore, SessionStore, Store, TenantStore, TranscriptAppended, TranscriptStore,
+    TrimKind, TurnEnd, TurnStore, UsageLedger,
 };
 pub use error::StoreError;
 

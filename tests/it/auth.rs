@@ -188,6 +188,13 @@ fn cases() -> Vec<Case> {
             "member",
         ),
         case(
+            "read_events",
+            Method::GET,
+            "/api/v1/sessions/{id}/events",
+            None,
+            "reader",
+        ),
+        case(
             "list_turns",
             Method::GET,
             "/api/v1/sessions/{id}/turns",
@@ -455,7 +462,7 @@ async fn another_tenants_session_answers_like_one_that_nobody_has() {
             case.operation
         );
     }
-    assert_eq!(seen, 22, "every operation on a session");
+    assert_eq!(seen, 23, "every operation on a session");
     assert_eq!(
         rival.get("/api/v1/sessions?status=all").await.expect(200).body["data"],
         json!([])

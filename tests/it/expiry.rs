@@ -178,15 +178,22 @@ async fn old_events_go_by_their_tenants_rule_and_pieces_of_messages_sooner() {
         .with(|settings| {
             settings.session.sweep_interval = Duration::from_millis(20);
             settings.events.delta_retention = Duration::from_millis(1);
-            settings.events.retention = HOUR;
-            settings.events.tenant_retention = [("acme".to_owned(), Duration::from_millis(1))].into();
+            settings.events.retention = Duration::from_millis(1);
+            settings.events.message_retention = HOUR;
         })
         .with_keys(&[
+            ("platform-admin", "admin", "default", None),
             ("acme-member", "member", "acme", None),
             ("rival-member", "member", "rival", None),
         ])
         .start();
     let (acme, rival) = (app.client_with("acme-member"), app.client_with("rival-member"));
+    let limits = json!({"limits": {"message_retention_seconds": 1, "delta_retention_seconds": 1}});
+    let admin = app.client_with("platform-admin");
+    admin
+        .patch("/api/v1/admin/tenants/acme", &limits)
+        .await
+        .expect(200);
     let (short, long) = (acme.session("alice").await, rival.session("alice").await);
     acme.answer(&short, "words 3").await;
     rival.answer(&long, "words 3").await;

@@ -19,6 +19,7 @@ mod auth;
 mod budgets;
 mod crash;
 mod erasure;
+mod events;
 mod expiry;
 mod faults;
 mod fence;

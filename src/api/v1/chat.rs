@@ -12,6 +12,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use validator::{Validate, ValidationError};
 
+use super::events::{LastEventId, StreamEventView};
 use super::rules::rule;
 use super::session_id;
 use super::turns::TurnView;
@@ -20,9 +21,9 @@ use crate::api::auth::{AsMember, Caller};
 use crate::api::idempotency::IdempotencyKey;
 use crate::api::input::{CheckRequest, ValidJson};
 use crate::api::problem::{Problem, ProblemCode};
-use crate::api::responses::{StreamProblems, TurnProblems};
-use crate::api::sse;
-use crate::domain::{EventBody, Principal, SessionId, ToolCall, Turn, Usage};
+use crate::api::responses::{StreamProblems, SubmitProblems, TurnProblems};
+use crate::api::streams::{self, Framing};
+use crate::domain::{Principal, SessionId, ToolCall, Turn, Usage};
 use crate::service::{NewAttachment, OnBusy, OnLost, Once, Services, TurnOrder, is_supported};
 
 /// Defines a request that gives a session a prompt, with these fields before the common ones.
@@ -256,21 +257,6 @@ impl ChatView {
     }
 }
 
-/// One event of a stream: `data` of a server-sent event.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = StreamEvent)]
-pub struct StreamEventView {
-    /// Its place in the session's log, also the `id` of the server-sent event.
-    id: u64,
-    /// The turn.
-    turn_id: String,
-    /// When it was written.
-    created_at: DateTime<Utc>,
-    /// What happened.
-    #[serde(flatten)]
-    body: EventBody,
-}
-
 /// Send a message and wait for the answer
 ///
 /// Runs one turn in the session that the body names. If the client leaves, the turn goes on, and its answer is in the
@@ -305,13 +291,17 @@ pub(in crate::api) async fn chat(
 ///
 /// Runs one turn in the session that the body names, and sends its events as they come, the last of them exactly one
 /// `done` or `error`. What is wrong before the turn begins is an HTTP error, not a stream. If the client leaves, the
-/// turn goes on, and its answer is in the session's messages.
+/// turn goes on, and its answer is in the session's messages. A client that lost the stream goes on with the session's
+/// events, or sends the request again with the same `Idempotency-Key` and with `Last-Event-ID`, and gets the rest.
 ///
 /// **Permissions**: `member`.
 #[utoipa::path(
     tag = "Chat",
     operation_id = "stream_chat",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key does not run again, and answers with the same turn")),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key does not run again, and answers with the same turn"),
+        ("Last-Event-ID" = Option<String>, Header, description = "With the `Idempotency-Key` of a request that was sent before: the `id` of the last event that its client got. The stream goes on after it"),
+    ),
     request_body = ChatRequest,
     responses(
         (status = 200, description = "Server-sent events, each a `StreamEvent`", body = StreamEventView, content_type = "text/event-stream"),
@@ -322,19 +312,15 @@ pub(in crate::api) async fn chat(
 pub(in crate::api) async fn stream_chat(
     caller: Caller<AsMember>,
     key: IdempotencyKey,
+    last: LastEventId,
     body: ValidJson<ChatRequest>,
     limits: web::Data<ApiLimits>,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let ValidJson(mut asked, digest) = body;
     let session = session_id(&asked.session_id.take().unwrap_or_default())?;
-    follow(
-        &caller,
-        &services,
-        &limits,
-        order(session, asked.prompt(), key.with(digest)),
-    )
-    .await
+    let order = order(session, asked.prompt(), key.with(digest));
+    follow(&caller, &services, &limits, order, last).await
 }
 
 /// Send a message to a session and wait for the answer
@@ -380,6 +366,7 @@ pub(in crate::api) async fn send_message(
     params(
         ("session_id" = String, Path, description = "The session"),
         ("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key does not run again, and answers with the same turn"),
+        ("Last-Event-ID" = Option<String>, Header, description = "With the `Idempotency-Key` of a request that was sent before: the `id` of the last event that its client got. The stream goes on after it"),
     ),
     request_body = MessageRequest,
     responses(
@@ -391,6 +378,7 @@ pub(in crate::api) async fn send_message(
 pub(in crate::api) async fn stream_message(
     caller: Caller<AsMember>,
     key: IdempotencyKey,
+    last: LastEventId,
     path: web::Path<String>,
     body: ValidJson<MessageRequest>,
     limits: web::Data<ApiLimits>,
@@ -398,7 +386,7 @@ pub(in crate::api) async fn stream_message(
 ) -> Result<HttpResponse, Problem> {
     let ValidJson(asked, digest) = body;
     let order = order(session_id(&path)?, asked.prompt(), key.with(digest));
-    follow(&caller, &services, &limits, order).await
+    follow(&caller, &services, &limits, order, last).await
 }
 
 fn order(session: SessionId, prompt: Prompt, once: Option<Once>) -> TurnOrder {
@@ -440,7 +428,7 @@ fn order(session: SessionId, prompt: Prompt, once: Option<Once>) -> TurnOrder {
     request_body = MessageRequest,
     responses(
         (status = 202, description = "The turn, as it was taken", body = TurnView, headers(("Location" = String, description = "The turn's path"))),
-        StreamProblems,
+        SubmitProblems,
     )
 )]
 #[post("/api/v1/sessions/{session_id}/turns")]
@@ -476,7 +464,14 @@ async fn follow(
     services: &Services,
     limits: &ApiLimits,
     order: TurnOrder,
+    LastEventId(last): LastEventId,
 ) -> Result<HttpResponse, Problem> {
-    let events = services.turns.stream(caller, order).await?;
-    Ok(sse::response(events, limits.heartbeat))
+    if last.is_some() && order.once.is_none() {
+        // It would be a new turn, and the client would take its events for the rest of another.
+        return Err(Problem::new(ProblemCode::InvalidCursor).with_detail(
+            "`Last-Event-ID` goes with the `Idempotency-Key` of the request whose stream is to go on",
+        ));
+    }
+    let events = services.turns.stream(caller, order, last).await?;
+    Ok(streams::response(events, Framing::Sse, limits.heartbeat))
 }

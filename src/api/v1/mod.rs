@@ -5,6 +5,7 @@ pub mod budgets;
 pub mod chat;
 pub mod credentials;
 pub mod erasure;
+pub mod events;
 pub mod forks;
 pub mod keys;
 pub mod messages;

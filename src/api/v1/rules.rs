@@ -328,6 +328,13 @@ pub(super) fn page_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
         .map_err(|_unreadable| serde::de::Error::custom("must be a whole number"))
 }
 
+pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse()
+        .map(Some)
+        .map_err(|_unreadable| serde::de::Error::custom("must be true or false"))
+}
+
 pub(super) fn within_page_limit(limit: u32, limits: &ApiLimits) -> Result<(), ValidationError> {
     if (1..=limits.page_max).contains(&limit) {
         Ok(())

@@ -58,6 +58,7 @@ enum Step {
         seconds: i64,
     },
     TrimEvents {
+        kind: TrimKind,
         seconds: i64,
     },
 }
@@ -82,7 +83,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(session, entries)| Step::WriteDown { session, entries }),
         1 => (session(), seconds()).prop_map(|(session, seconds)| Step::Remove { session, seconds }),
         1 => seconds().prop_map(|seconds| Step::TrimDeltas { seconds }),
-        1 => seconds().prop_map(|seconds| Step::TrimEvents { seconds }),
+        2 => (any::<bool>(), seconds()).prop_map(|(all, seconds)| Step::TrimEvents {
+            kind: if all { TrimKind::All } else { TrimKind::Events },
+            seconds,
+        }),
     ];
     prop::collection::vec(step, 1..40)
 }
@@ -312,13 +316,18 @@ async fn take(step: &Step, world: &mut World, stores: [&dyn Store; 2]) -> Vec<St
         Step::TrimDeltas { seconds } => {
             let border = world.at(*seconds);
             for store in stores {
-                while store.trim_deltas(border, 2).await.unwrap() > 0 {}
+                while store
+                    .trim_events(tenant, TrimKind::Deltas, border, 2)
+                    .await
+                    .unwrap()
+                    > 0
+                {}
             }
         }
-        Step::TrimEvents { seconds } => {
+        Step::TrimEvents { kind, seconds } => {
             let border = world.at(*seconds);
             for store in stores {
-                while store.trim_events(tenant, border, 3).await.unwrap() > 0 {}
+                while store.trim_events(tenant, *kind, border, 3).await.unwrap() > 0 {}
             }
         }
     }
@@ -352,7 +361,7 @@ async fn seen(world: &World, store: &dyn Store) -> Vec<String> {
         for query in [everything, whole] {
             seen.push(told(store.read_events(tenant, session.id, &query, 100).await));
         }
-        seen.push(told(store.last_event_id(tenant, session.id).await));
+        seen.push(told(store.log_bounds(tenant, session.id).await));
         seen.push(told(store.list_turns(tenant, session.id, None, 3).await));
         seen.push(told(store.unfinished_turns(tenant, session.id).await));
         seen.push(told(store.find_lease(tenant, session.id).await));

@@ -155,7 +155,12 @@ pub(in crate::store::conformance) async fn pieces_of_messages_are_trimmed_by_age
     };
     let trim = async || {
         let border = now() - TimeDelta::hours(1);
-        while store.trim_deltas(border, 10).await.unwrap() > 0 {}
+        while store
+            .trim_events(tenant, TrimKind::Deltas, border, 10)
+            .await
+            .unwrap()
+            > 0
+        {}
         store
             .read_events(tenant, session.id, &everything, 99)
             .await
@@ -187,26 +192,84 @@ pub(in crate::store::conformance) async fn old_events_are_trimmed_for_one_tenant
         .unwrap();
     let other = super::tenant(store, "other").await;
     let border = now() - TimeDelta::minutes(39 * 60 + 30);
-    assert_eq!(store.trim_events(other, border, 7).await.unwrap(), 0);
+    assert_eq!(
+        store.trim_events(other, TrimKind::All, border, 7).await.unwrap(),
+        0
+    );
     let mut steps = 0;
-    while store.trim_events(tenant, border, 7).await.unwrap() > 0 {
+    while store.trim_events(tenant, TrimKind::All, border, 7).await.unwrap() > 0 {
         steps += 1;
         assert!(steps < 20, "it comes to an end");
     }
     assert!(steps >= 3, "no step removes more than it may: {steps} steps");
     assert_eq!(fixture.all_events(session.id).await, events[20..]);
     let all = now() + TimeDelta::hours(1);
-    while store.trim_events(tenant, all, 100).await.unwrap() > 0 {}
+    while store.trim_events(tenant, TrimKind::All, all, 100).await.unwrap() > 0 {}
     assert_eq!(fixture.all_events(session.id).await, []);
     let next = [at(31, TimeDelta::zero())];
     store
         .append_events(tenant, session.id, epoch, &next)
         .await
         .unwrap();
-    while store.trim_events(tenant, all, 100).await.unwrap() > 0 {}
+    while store.trim_events(tenant, TrimKind::All, all, 100).await.unwrap() > 0 {}
     assert_eq!(
         fixture.all_events(session.id).await,
         [],
+        "what came later is trimmed too"
+    );
+}
+
+pub(in crate::store::conformance) async fn messages_may_be_kept_longer_and_it_is_told_how_far_a_log_was_trimmed(
+    fixture: Fixture,
+) {
+    let (session, epoch) = fixture.owned_session().await;
+    let (store, tenant) = (&*fixture.store, fixture.tenant);
+    let old = now() - TimeDelta::hours(2);
+    let at = |sequence, created_at, body| Event {
+        created_at,
+        ..event(epoch, sequence, body)
+    };
+    let events = [
+        at(1, old, said("x")),
+        at(2, old, EventBody::TurnStarted {}),
+        at(3, old, EventBody::TurnStarted {}),
+        at(4, now(), EventBody::TurnStarted {}),
+    ];
+    store
+        .append_events(tenant, session.id, epoch, &events)
+        .await
+        .unwrap();
+    let bounds = async || store.log_bounds(tenant, session.id).await.unwrap().unwrap();
+    assert_eq!(
+        (bounds().await.last, bounds().await.trimmed_to),
+        (events[3].id, EventId::START)
+    );
+    let border = now() - TimeDelta::hours(1);
+    let trim = async |kind| {
+        while store.trim_events(tenant, kind, border, 1).await.unwrap() > 0 {}
+        fixture.all_events(session.id).await
+    };
+    assert_eq!(
+        trim(TrimKind::Events).await,
+        [events[0].clone(), events[3].clone()]
+    );
+    assert_eq!(bounds().await.trimmed_to, events[2].id);
+    assert_eq!(trim(TrimKind::All).await, events[3..]);
+    assert_eq!(bounds().await.trimmed_to, events[2].id, "it never goes back");
+    let future = now() + TimeDelta::hours(1);
+    while store.trim_events(tenant, TrimKind::All, future, 9).await.unwrap() > 0 {}
+    assert_eq!(
+        (bounds().await.last, bounds().await.trimmed_to),
+        (events[3].id, events[3].id)
+    );
+    let next = [at(5, old, EventBody::TurnStarted {}), at(6, old, said("y"))];
+    store
+        .append_events(tenant, session.id, epoch, &next)
+        .await
+        .unwrap();
+    assert_eq!(
+        trim(TrimKind::Events).await,
+        next[1..],
         "what came later is trimmed too"
     );
 }

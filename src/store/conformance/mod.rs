@@ -11,7 +11,7 @@ use super::memory::MemoryStore;
 use super::postgres::{PostgresOptions, PostgresStore, PostgresTarget};
 use super::sql::CommitOptions;
 use super::sqlite::{SqliteOptions, SqliteStore};
-use super::{Store, StoreError, TurnEnd};
+use super::{Store, StoreError, TrimKind, TurnEnd};
 use crate::domain::{
     Activity, AuditAction, AuditNote, ClaudeSessionId, Clock as _, Epoch, Event, EventBody, EventId,
     EventKind, EventQuery, MicroUsd, PermissionDecision, PermissionId, PermissionKind, PermissionMode,
@@ -322,6 +322,7 @@ macro_rules! conformance {
             what_removed_sessions_left_is_freed_a_little_at_a_time,
             pieces_of_messages_are_trimmed_by_age_and_whole_messages_stay,
             old_events_are_trimmed_for_one_tenant_a_little_at_a_time,
+            messages_may_be_kept_longer_and_it_is_told_how_far_a_log_was_trimmed,
             a_lease_is_one_instances_until_it_ends,
             a_lease_that_was_lost_is_fenced,
             leases_are_renewed_together,

@@ -58,6 +58,7 @@ async fn what_is_pending_is_told_without_being_done() {
         (5, "tenants and audit"),
         (6, "ledger and budgets"),
         (7, "policies and rates"),
+        (8, "log bounds"),
     ]
     .map(|(version, description)| (version, description.to_owned()));
     assert_eq!(names(SqliteStore::pending_migrations(&file).await.unwrap()), all);
@@ -216,7 +217,7 @@ async fn writes_wait_for_a_server_that_comes_back_and_none_is_done_twice() {
         .all_events(session.id)
         .await
         .iter()
-        .map(|event| event.id.get() & 0xffff_ffff)
+        .map(|event| event.id.sequence())
         .collect();
     assert_eq!(sequences, (1..=300).collect::<Vec<_>>());
 }

@@ -53,6 +53,7 @@ async fn tour<E: Engine>(store: &Arc<SqlStore<E>>) {
             store.list_sessions(tenant, &filter, before, 9).await.unwrap();
         }
         let range = EventQuery {
+            turn: has(4).then(|| TurnId::generate(&SystemClock)),
             after: EventId::START,
             until: has(0).then_some(EventId::START),
             deltas: has(1),
@@ -107,7 +108,7 @@ async fn tour<E: Engine>(store: &Arc<SqlStore<E>>) {
     store.update_session(tenant, id, &change).await.unwrap();
     store.touch_session(tenant, id, now()).await.unwrap();
     store.find_session(tenant, id).await.unwrap();
-    store.last_event_id(tenant, id).await.unwrap();
+    store.log_bounds(tenant, id).await.unwrap();
     let turn = turn_of(&session);
     store
         .begin_turn(tenant, epoch, &turn, &[event(epoch, 1, said("a"))])
@@ -243,8 +244,9 @@ async fn tour<E: Engine>(store: &Arc<SqlStore<E>>) {
     store.find_lease(tenant, id).await.unwrap();
     store.read_transcript(tenant, id).await.unwrap();
 
-    store.trim_deltas(now(), 9).await.unwrap();
-    while store.trim_events(tenant, now(), 9).await.unwrap() > 0 {}
+    for kind in [TrimKind::Deltas, TrimKind::Events, TrimKind::All] {
+        while store.trim_events(tenant, kind, now(), 9).await.unwrap() > 0 {}
+    }
     store.close_session(tenant, id, now()).await.unwrap();
     store.unused_sessions(now(), 9).await.unwrap();
     store.remove_session(tenant, id, now()).await.unwrap();

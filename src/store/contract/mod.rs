@@ -17,7 +17,7 @@ pub use sessions::{LeaseStore, SessionStore};
 pub use tenants::{AuditStore, ERASED, ErasureStore, KeyStore, RateStore, TenantStore};
 pub(in crate::store) use transcripts::parse_lines;
 pub use transcripts::{TranscriptAppended, TranscriptStore};
-pub use turns::{EventLog, RequestAnswer, TurnEnd, TurnStore};
+pub use turns::{EventLog, LogBounds, RequestAnswer, TrimKind, TurnEnd, TurnStore};
 
 /// All of it: what the layers above hold.
 pub trait Store:

@@ -33,9 +33,6 @@ pub trait PlatformStore: Send + Sync {
     /// Frees up to about `limit` rows that removed sessions left; how many. Zero means that there are no more.
     async fn purge_removed(&self, limit: u32) -> Result<u64>;
 
-    /// Removes up to `limit` rows of pieces of messages that were written before `before`; how many.
-    async fn trim_deltas(&self, before: DateTime<Utc>, limit: u32) -> Result<u64>;
-
     /// Answers up to `limit` questions that ended at `now` or before with `expired`; how many.
     async fn expire_permissions(&self, now: DateTime<Utc>, limit: u32) -> Result<u64>;
 

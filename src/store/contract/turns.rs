@@ -129,10 +129,37 @@ pub trait EventLog: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Event>>;
 
-    /// The id of the last event that is kept, if there is one. Costs the same for a log of any length.
-    async fn last_event_id(&self, tenant: TenantId, session: SessionId) -> Result<Option<EventId>>;
+    /// How far a log reaches; `None` when there is no such session. Costs the same for a log of any length.
+    async fn log_bounds(&self, tenant: TenantId, session: SessionId) -> Result<Option<LogBounds>>;
 
     /// Removes up to `limit` rows of events that a tenant's sessions wrote before `before`, of those not in a turn
-    /// that has no outcome; how many. Zero means that there are no more.
-    async fn trim_events(&self, tenant: TenantId, before: DateTime<Utc>, limit: u32) -> Result<u64>;
+    /// that has no outcome; how many. Zero means that there are no more. What is left of a log's old part, if anything,
+    /// is not all of it: up to where that is so is in its [`LogBounds`].
+    async fn trim_events(
+        &self,
+        tenant: TenantId,
+        kind: TrimKind,
+        before: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<u64>;
+}
+
+/// How far a log reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogBounds {
+    /// The last event that is kept; the start where there is none.
+    pub last: EventId,
+    /// The last event that was removed because of its age, pieces of messages aside; the start where none was.
+    pub trimmed_to: EventId,
+}
+
+/// Which events are removed when they are old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrimKind {
+    /// Pieces of messages.
+    Deltas,
+    /// All but the messages of the conversation: see [`EventKind::is_message`](crate::domain::EventKind::is_message).
+    Events,
+    /// The messages too.
+    All,
 }

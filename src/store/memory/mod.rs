@@ -52,6 +52,7 @@ struct Kept {
     lease: Option<(InstanceId, DateTime<Utc>)>,
     turns: BTreeMap<TurnId, Turn>,
     events: Vec<Event>,
+    trimmed_to: EventId,
     transcript: BTreeMap<TranscriptPath, Vec<TranscriptEntry>>,
 }
 
@@ -121,6 +122,7 @@ impl Kept {
             lease: None,
             turns: BTreeMap::new(),
             events: Vec::new(),
+            trimmed_to: EventId::START,
             transcript: BTreeMap::new(),
         }
     }

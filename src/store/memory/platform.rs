@@ -66,23 +66,6 @@ impl PlatformStore for MemoryStore {
         Ok(0)
     }
 
-    async fn trim_deltas(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-        let mut left = limit;
-        for kept in self.lock().sessions.values_mut() {
-            let turns = &kept.turns;
-            let runs = |turn| turns.get(&turn).is_some_and(|turn| turn.outcome.is_none());
-            kept.events.retain(|event| {
-                let old = event.body.kind().is_delta()
-                    && event.created_at < before
-                    && !event.turn_id.is_some_and(runs)
-                    && left > 0;
-                left -= u32::from(old);
-                !old
-            });
-        }
-        Ok(u64::from(limit - left))
-    }
-
     async fn expire_permissions(&self, now: DateTime<Utc>, limit: u32) -> Result<u64> {
         let mut state = self.lock();
         let ended = state
@@ -165,8 +148,16 @@ impl RestoreStore for MemoryStore {
                 Record::Usage { tenant, usage } => {
                     state.enter_usage(tenant, &usage);
                 }
-                Record::Session { session, epoch } => {
-                    state.sessions.insert(session.id, Kept::new(*session, epoch));
+                Record::Session {
+                    session,
+                    epoch,
+                    trimmed_to,
+                } => {
+                    let kept = Kept {
+                        trimmed_to,
+                        ..Kept::new(*session, epoch)
+                    };
+                    state.sessions.insert(kept.session.id, kept);
                 }
                 Record::Turn { turn } => {
                     let id = turn.session;

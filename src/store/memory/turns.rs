@@ -5,13 +5,13 @@ use chrono::{DateTime, Utc};
 
 use super::MemoryStore;
 use crate::domain::{
-    Epoch, Event, EventId, EventQuery, Page, SessionId, SessionStatus, TenantId, Transcript, TranscriptFile,
+    Epoch, Event, EventQuery, Page, SessionId, SessionStatus, TenantId, Transcript, TranscriptFile,
     TranscriptPath, Turn, TurnId,
 };
 use crate::store::contract::parse_lines;
 use crate::store::{
-    EventLog, RequestAnswer, Result, StoreError, TranscriptAppended, TranscriptStore, TurnEnd, TurnStore,
-    storable,
+    EventLog, LogBounds, RequestAnswer, Result, StoreError, TranscriptAppended, TranscriptStore, TrimKind,
+    TurnEnd, TurnStore, storable,
 };
 
 #[async_trait]
@@ -180,26 +180,62 @@ impl EventLog for MemoryStore {
             .collect())
     }
 
-    async fn last_event_id(&self, tenant: TenantId, session: SessionId) -> Result<Option<EventId>> {
+    async fn log_bounds(&self, tenant: TenantId, session: SessionId) -> Result<Option<LogBounds>> {
         let state = self.lock();
-        let last = state.find(tenant, session).and_then(|kept| kept.events.last());
-        Ok(last.map(|event| event.id))
+        Ok(state.find(tenant, session).map(|kept| LogBounds {
+            last: kept.last_event().max(kept.trimmed_to),
+            trimmed_to: kept.trimmed_to,
+        }))
     }
 
-    async fn trim_events(&self, tenant: TenantId, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-        let mut left = limit as usize;
+    async fn trim_events(
+        &self,
+        tenant: TenantId,
+        kind: TrimKind,
+        before: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<u64> {
+        let mut left = limit;
         let mut state = self.lock();
-        let idle = state
+        let of_tenant = state
             .sessions
             .values_mut()
-            .filter(|kept| kept.session.tenant == tenant && !kept.has_unfinished_turn());
-        for kept in idle {
-            let old = kept.events.iter().take_while(|event| event.created_at < before);
-            let old = old.count().min(left);
-            kept.events.drain(..old);
-            left -= old;
+            .filter(|kept| kept.session.tenant == tenant);
+        for kept in of_tenant {
+            let unfinished = kept.has_unfinished_turn();
+            if unfinished && kind != TrimKind::Deltas {
+                continue;
+            }
+            let turns = &kept.turns;
+            let runs = |turn| turns.get(&turn).is_some_and(|turn| turn.outcome.is_none());
+            let mut trimmed_to = kept.trimmed_to;
+            // Times may go back; ids do not.
+            let border = kept.events.iter().find(|event| event.created_at >= before);
+            let border = border.map(|event| event.id);
+            kept.events.retain(|event| {
+                let of_kind = match kind {
+                    TrimKind::Deltas => {
+                        event.body.kind().is_delta()
+                            && event.created_at < before
+                            && !event.turn_id.is_some_and(runs)
+                    }
+                    TrimKind::Events => {
+                        !event.body.kind().is_message() && border.is_none_or(|border| event.id < border)
+                    }
+                    TrimKind::All => border.is_none_or(|border| event.id < border),
+                };
+                let old = of_kind && left > 0;
+                if old {
+                    left -= 1;
+                    if kind != TrimKind::Deltas {
+                        trimmed_to = trimmed_to.max(event.id);
+                    }
+                }
+                !old
+            });
+            kept.trimmed_to = trimmed_to;
         }
-        Ok((limit as usize - left) as u64)
+        Ok(u64::from(limit - left))
     }
 }
 

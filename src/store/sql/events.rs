@@ -7,9 +7,9 @@ use super::engine::{Engine, Row as _};
 use super::rows::{event_id, from_json, number, to_json};
 use super::statement::{Statement, Value, sql};
 use super::writer::{Entries, Work};
-use super::{SqlStore, Transaction};
-use crate::domain::{Epoch, Event, EventBody, EventId, EventQuery, SessionId, TenantId, TurnId};
-use crate::store::{EventLog, Result, deltas};
+use super::{SqlStore, Transaction, count};
+use crate::domain::{Epoch, Event, EventBody, EventId, EventKind, EventQuery, SessionId, TenantId, TurnId};
+use crate::store::{EventLog, LogBounds, Result, TrimKind, deltas};
 
 /// A row of the log, ready to be stored.
 #[derive(Debug, Clone)]
@@ -127,27 +127,43 @@ impl<E: Engine> EventLog for SqlStore<E> {
         Ok(events)
     }
 
-    async fn last_event_id(&self, tenant: TenantId, session: SessionId) -> Result<Option<EventId>> {
-        let statement = sql(
-            "SELECT events.id FROM events JOIN sessions ON sessions.id = events.session_id \
-             WHERE events.session_id = $1 AND sessions.tenant_id = $2 ORDER BY events.id DESC LIMIT 1",
-        )
+    async fn log_bounds(&self, tenant: TenantId, session: SessionId) -> Result<Option<LogBounds>> {
+        let statement = sql("SELECT trimmed_to, \
+             (SELECT MAX(events.id) FROM events WHERE events.session_id = sessions.id) AS last_event_id \
+             FROM sessions WHERE id = $1 AND tenant_id = $2")
         .bind(session.as_uuid())
         .bind(tenant.as_uuid());
-        let row = self.read_one("find a log's last event", statement).await?;
-        row.map(|row| event_id(row.integer("id")?)).transpose()
+        let Some(row) = self.read_one("find how far a log reaches", statement).await? else {
+            return Ok(None);
+        };
+        let trimmed_to = event_id(row.integer("trimmed_to")?)?;
+        let last = row.integer_or_null("last_event_id")?.map(event_id).transpose()?;
+        Ok(Some(LogBounds {
+            last: last.map_or(trimmed_to, |last| last.max(trimmed_to)),
+            trimmed_to,
+        }))
     }
 
-    async fn trim_events(&self, tenant: TenantId, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-        let statement = sql(
-            "SELECT id FROM sessions WHERE tenant_id = $1 AND log_from < $2 \
-             AND NOT EXISTS (SELECT 1 FROM turns WHERE turns.session_id = sessions.id AND turns.outcome IS NULL) \
-             ORDER BY log_from LIMIT $3",
-        )
-        .bind(tenant.as_uuid())
-        .bind(before)
-        .bind(limit);
-        let sessions = self.read("find sessions with old events", statement).await?;
+    async fn trim_events(
+        &self,
+        tenant: TenantId,
+        kind: TrimKind,
+        before: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<u64> {
+        let find = match kind {
+            TrimKind::Deltas => return self.trim_deltas(tenant, before, limit).await,
+            TrimKind::Events => sql(
+                "SELECT id FROM sessions WHERE tenant_id = $1 AND events_from < $2 \
+                 AND NOT EXISTS (SELECT 1 FROM turns WHERE turns.session_id = sessions.id AND turns.outcome IS NULL) \
+                 ORDER BY events_from LIMIT $3",
+            ),
+            TrimKind::All => sql("SELECT id FROM sessions WHERE tenant_id = $1 AND log_from < $2 \
+                 AND NOT EXISTS (SELECT 1 FROM turns WHERE turns.session_id = sessions.id AND turns.outcome IS NULL) \
+                 ORDER BY log_from LIMIT $3"),
+        };
+        let find = find.bind(tenant.as_uuid()).bind(before).bind(limit);
+        let sessions = self.read("find sessions with old events", find).await?;
         let mut done = 0;
         for row in sessions {
             if done >= u64::from(limit) {
@@ -157,10 +173,25 @@ impl<E: Engine> EventLog for SqlStore<E> {
             let mut transaction = self.begin().await?;
             let left = limit.saturating_sub(u32::try_from(done).unwrap_or(u32::MAX));
             // One more, for the session that was looked at: the work is bounded by it too.
-            done += 1 + trim_session(&mut transaction, session, before, left).await?;
+            done += 1 + trim_session(&mut transaction, session, kind, before, left).await?;
             transaction.commit().await?;
         }
         Ok(done)
+    }
+}
+
+impl<E: Engine> SqlStore<E> {
+    async fn trim_deltas(&self, tenant: TenantId, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+        let delete = sql("DELETE FROM events WHERE (session_id, id) IN \
+             (SELECT events.session_id, events.id FROM events JOIN sessions ON sessions.id = events.session_id \
+             WHERE events.kind = 'deltas' AND events.created_at < $2 AND sessions.tenant_id = $1 AND NOT EXISTS \
+             (SELECT 1 FROM turns WHERE turns.id = events.turn_id AND turns.session_id = events.session_id \
+             AND turns.outcome IS NULL) \
+             ORDER BY events.created_at LIMIT $3)")
+        .bind(tenant.as_uuid())
+        .bind(before)
+        .bind(limit);
+        self.write("remove old pieces of messages", delete).await
     }
 }
 
@@ -204,13 +235,18 @@ fn select_events(
         }
         statement = statement.push(" AND events.kind IN ").push_row(kinds);
     }
+    if let Some(turn) = query.turn {
+        statement = statement.push_bind(" AND events.turn_id = ", turn.as_uuid());
+    }
     statement.push_bind(" ORDER BY events.id LIMIT ", limit)
 }
 
-/// Removes up to `limit` of a session's events from before `before`, and notes from when on it still has them.
+/// Removes up to `limit` of a session's events from before `before`, and notes from when on it still has them, and up to where
+/// it has not.
 async fn trim_session<E: Engine>(
     transaction: &mut Transaction<E>,
     session: SessionId,
+    kind: TrimKind,
     before: DateTime<Utc>,
     limit: u32,
 ) -> Result<u64> {
@@ -224,16 +260,42 @@ async fn trim_session<E: Engine>(
         Some(row) => (row.integer("id")?, Some(row.time("created_at")?)),
         None => (i64::MAX, None),
     };
-    let delete = sql("DELETE FROM events WHERE session_id = $1 AND id IN \
-         (SELECT id FROM events WHERE session_id = $1 AND id < $2 ORDER BY id LIMIT $3)")
-    .bind(session.as_uuid())
-    .bind(border)
-    .bind(limit);
-    let removed = transaction.run("remove old events", delete).await?;
-    if removed < u64::from(limit) {
-        let note = sql("UPDATE sessions SET log_from = $2 WHERE id = $1")
+    let of_kind = |statement: Statement| match kind {
+        TrimKind::Events => statement
+            .push(" AND kind NOT IN ")
+            .push_row(EventKind::MESSAGES.map(|kind| Value::from(<&'static str>::from(kind)))),
+        TrimKind::All | TrimKind::Deltas => statement,
+    };
+    let old = of_kind(
+        sql("SELECT COUNT(*) AS n, MAX(id) AS last FROM (SELECT id FROM events WHERE")
+            .push_bind(" session_id = ", session.as_uuid())
+            .push_bind(" AND id < ", border),
+    )
+    .push_bind(" ORDER BY id LIMIT ", limit)
+    .push(") AS counted");
+    let old = transaction.row("find old events", old).await?;
+    let removed = count(old.as_ref())?;
+    if let Some(last) = old.map(|row| row.integer_or_null("last")).transpose()?.flatten() {
+        let delete = of_kind(
+            sql("DELETE FROM events WHERE")
+                .push_bind(" session_id = ", session.as_uuid())
+                .push_bind(" AND id <= ", last),
+        );
+        transaction.run("remove old events", delete).await?;
+        let note = sql("UPDATE sessions SET trimmed_to = $2 WHERE id = $1 AND trimmed_to < $2")
             .bind(session.as_uuid())
-            .bind(kept_from);
+            .bind(last);
+        transaction.run("note how far a log was trimmed", note).await?;
+    }
+    if removed < u64::from(limit) {
+        let note = match kind {
+            TrimKind::Events => sql("UPDATE sessions SET events_from = $2 WHERE id = $1"),
+            // What is no longer there is neither.
+            TrimKind::All | TrimKind::Deltas => {
+                sql("UPDATE sessions SET log_from = $2, events_from = $2 WHERE id = $1")
+            }
+        };
+        let note = note.bind(session.as_uuid()).bind(kept_from);
         transaction.run("note where a log begins", note).await?;
     }
     Ok(removed)
@@ -241,8 +303,6 @@ async fn trim_session<E: Engine>(
 
 #[cfg(test)]
 mod tests {
-    use crate::domain::EventKind;
-
     use super::*;
 
     #[test]

@@ -82,17 +82,6 @@ impl<E: Engine> PlatformStore for SqlStore<E> {
         Ok(freed.max(1))
     }
 
-    async fn trim_deltas(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-        let delete = sql("DELETE FROM events WHERE (session_id, id) IN \
-             (SELECT session_id, id FROM events WHERE kind = 'deltas' AND created_at < $1 AND NOT EXISTS \
-             (SELECT 1 FROM turns WHERE turns.id = events.turn_id AND turns.session_id = events.session_id \
-             AND turns.outcome IS NULL) \
-             ORDER BY created_at LIMIT $2)")
-        .bind(before)
-        .bind(limit);
-        self.write("remove old pieces of messages", delete).await
-    }
-
     async fn expire_permissions(&self, now: DateTime<Utc>, limit: u32) -> Result<u64> {
         let expired = PermissionResolution::by_server(PermissionDecision::Expired, now);
         let expire = sql(

@@ -110,9 +110,16 @@ async fn restore<E: Engine>(transaction: &mut Transaction<E>, same: &[Record]) -
         Record::Session {
             session,
             epoch: number,
+            trimmed_to,
         } => {
             let epoch = epoch(session.id, i64::from(*number))?;
             insert_in_tx(transaction, session.tenant, session, epoch).await?;
+            let trimmed = sql("UPDATE sessions SET trimmed_to = $2 WHERE id = $1")
+                .bind(session.id.as_uuid())
+                .bind(super::rows::number(*trimmed_to));
+            transaction
+                .run("restore how far a log was trimmed", trimmed)
+                .await?;
         }
         Record::Turn { turn } => restore_turn(transaction, turn).await?,
         Record::Event { session, .. } => {
@@ -173,9 +180,10 @@ async fn restore_events<E: Engine>(
     events: &[Event],
 ) -> Result<()> {
     let rows = EventRow::of(events)?;
-    let log_from = sql("UPDATE sessions SET log_from = COALESCE(log_from, $2) WHERE id = $1")
-        .bind(session.as_uuid())
-        .bind(rows.first().map(|row| row.created_at));
+    let log_from = sql("UPDATE sessions SET log_from = COALESCE(log_from, $2), \
+         events_from = COALESCE(events_from, $2) WHERE id = $1")
+    .bind(session.as_uuid())
+    .bind(rows.first().map(|row| row.created_at));
     if transaction.run("note where a log begins", log_from).await? == 0 {
         return Err(StoreError::SessionGone { session });
     }

@@ -68,9 +68,10 @@ pub(super) async fn commit<E: Engine>(database: &Arc<Database<E>>, jobs: &[Job])
     }
     insert_events(&mut transaction, &writes).await?;
     for (session, at) in logs_begun {
-        let note = sql("UPDATE sessions SET log_from = $2 WHERE id = $1")
-            .bind(session.as_uuid())
-            .bind(at);
+        let note = sql("UPDATE sessions SET log_from = COALESCE(log_from, $2), \
+             events_from = COALESCE(events_from, $2) WHERE id = $1")
+        .bind(session.as_uuid())
+        .bind(at);
         transaction.run("note where a log begins", note).await?;
     }
     for (index, job, was_queued) in writes {
@@ -106,7 +107,7 @@ async fn look_up<E: Engine>(
 ) -> Result<HashMap<SessionId, Owned>> {
     let ids: BTreeSet<_> = jobs.iter().map(|job| job.session).collect();
     let ids: Vec<Value> = padded(ids.iter().map(|id| Value::from(id.as_uuid())).collect());
-    let found = sql("SELECT id, tenant_id, epoch, status, log_from, \
+    let found = sql("SELECT id, tenant_id, epoch, status, log_from, events_from, \
          (SELECT MAX(events.id) FROM events WHERE events.session_id = sessions.id) AS last_event_id \
          FROM sessions WHERE id IN ")
     .push_row(ids.clone())
@@ -123,7 +124,7 @@ async fn look_up<E: Engine>(
             status: status(&row)?,
             stored: last,
             last,
-            has_log: row.time_or_null("log_from")?.is_some(),
+            has_log: row.time_or_null("log_from")?.is_some() && row.time_or_null("events_from")?.is_some(),
             running: None,
             queued: BTreeSet::new(),
         };

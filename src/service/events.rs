@@ -1,0 +1,135 @@
+//! Reading a session's log: all at once, a page at a time, or as it comes.
+
+use std::sync::Arc;
+
+use super::authentication::AuthenticationService;
+use super::error::{Error, RETRY_SOON};
+use super::log_reader::LogReader;
+use super::log_stream::LogStream;
+use super::sessions::SessionService;
+use super::standing::{StandingRules, until_over};
+use crate::agent::Agents;
+use crate::agent::OpenLog;
+use crate::domain::{Clock, EventId, EventKind, EventQuery, Principal, SessionId, SessionStatus, TurnId};
+use crate::lifecycle::Shutdown;
+use crate::store::{LogBounds, Store};
+
+/// What of a session's log is read.
+#[derive(Debug, Clone)]
+pub struct EventOrder {
+    /// The session.
+    pub session: SessionId,
+    /// What came after this one.
+    pub after: EventId,
+    /// Events of these types; of all when empty.
+    pub kinds: Vec<EventKind>,
+    /// Whether pieces of messages are read too.
+    pub deltas: bool,
+    /// Events of this turn.
+    pub turn: Option<TurnId>,
+    /// Whether what comes is waited for.
+    pub follow: bool,
+}
+
+/// Reads logs.
+#[derive(Debug)]
+pub struct EventService {
+    store: Arc<dyn Store>,
+    agents: Agents,
+    sessions: Arc<SessionService>,
+    authentication: Arc<AuthenticationService>,
+    clock: Arc<dyn Clock>,
+    shutdown: Shutdown,
+    rules: StandingRules,
+    /// The most events that are read at once.
+    read_batch: u32,
+}
+
+impl EventService {
+    /// The use cases over these parts.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of its own")]
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        agents: Agents,
+        sessions: Arc<SessionService>,
+        authentication: Arc<AuthenticationService>,
+        clock: Arc<dyn Clock>,
+        shutdown: Shutdown,
+        rules: StandingRules,
+        read_batch: u32,
+    ) -> Self {
+        Self {
+            store,
+            agents,
+            sessions,
+            authentication,
+            clock,
+            shutdown,
+            rules,
+            read_batch,
+        }
+    }
+
+    /// What is read of a log. A stream that follows ends when the session is closed or removed, with the last event of the
+    /// turn if only one turn is read, when the caller's credential is no longer good, and when the server stops. `None` when
+    /// it would follow, and nothing will ever come.
+    pub async fn read(&self, caller: &Principal, order: EventOrder) -> Result<Option<LogStream>, Error> {
+        // First: what closes the session from now on ends the reading too.
+        let log = self.agents.open_log(caller.tenant, order.session);
+        let session = self.sessions.find(caller, order.session).await?;
+        check_cursor(&*self.store, &log, order.after).await?;
+        let turn_is_over = match order.turn {
+            Some(turn) => {
+                let turn = self.store.find_turn(caller.tenant, session.id, turn).await?;
+                turn.ok_or(Error::TurnNotFound)?.outcome.is_some()
+            }
+            None => false,
+        };
+        let is_over = turn_is_over || session.status == SessionStatus::Closed;
+        let one_turn = order.turn.is_some();
+        let query = EventQuery {
+            after: order.after,
+            until: None,
+            kinds: order.kinds,
+            deltas: order.deltas,
+            turn: order.turn,
+        };
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        let reader = LogReader::new(log, store, clock, query, self.read_batch);
+        if !order.follow {
+            return Ok(Some(LogStream::read(reader, false)));
+        }
+        let stream = LogStream::read(reader, !is_over);
+        let stream = if one_turn { stream.until_terminal() } else { stream };
+        if is_over {
+            return Ok(stream.unless_empty().await);
+        }
+        let over = until_over(
+            Arc::clone(&self.authentication),
+            caller.clone(),
+            self.shutdown.clone(),
+            self.rules,
+        );
+        Ok(Some(stream.until(over)))
+    }
+}
+
+/// Refuses a cursor that is none of this log's, or that it has not reached.
+pub(super) async fn check_cursor(
+    store: &dyn Store,
+    log: &OpenLog,
+    cursor: EventId,
+) -> Result<LogBounds, Error> {
+    if !cursor.is_of(log.session()) {
+        return Err(Error::CursorForeign);
+    }
+    let bounds = store.log_bounds(log.tenant(), log.session()).await?;
+    let bounds = bounds.ok_or(Error::SessionNotFound)?;
+    if cursor > bounds.last.max(log.feed().newest()) {
+        return Err(Error::CursorAhead {
+            retry_after: RETRY_SOON,
+        });
+    }
+    Ok(bounds)
+}
