@@ -12,8 +12,8 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 
 use super::problem::{Problem, ProblemCode};
 use super::trace::TrustedProxies;
-use crate::domain::{Principal, Role};
-use crate::service::{AuthenticationService, Counted, Error, Limits, Standing};
+use crate::domain::{Principal, Role, SessionId};
+use crate::service::{AuthenticationService, Counted, Error, Limits, Standing, Unauthenticated};
 
 /// Turns credentials into principals.
 #[derive(Debug, Clone)]
@@ -30,10 +30,10 @@ impl Authenticator {
     }
 
     /// Who calls, and the limit that is nearest to being reached.
-    async fn authenticate(
+    async fn admit(
         &self,
-        key: Option<&str>,
         address: Option<IpAddr>,
+        caller: impl Future<Output = Result<Principal, Unauthenticated>>,
     ) -> Result<(Principal, Option<Standing>), Problem> {
         // Before anything is looked up: whoever guesses is stopped here.
         let of_address = self
@@ -41,7 +41,7 @@ impl Authenticator {
             .count_address(Counted::Request, address)
             .await
             .map_err(Error::from)?;
-        let principal = self.service.authenticate(key, address).await?;
+        let principal = caller.await?;
         let own = self
             .limits
             .count(Counted::Request, principal.tenant, principal.key)
@@ -53,6 +53,47 @@ impl Authenticator {
             .min_by_key(|standing| standing.left);
         Ok((principal, nearest))
     }
+}
+
+/// Counts a request that came on a connection which is open.
+pub async fn count_request(authenticator: &Authenticator, caller: &Principal) -> Result<(), Problem> {
+    let limits = &authenticator.limits;
+    let counted = limits.count(Counted::Request, caller.tenant, caller.key).await;
+    counted.map(|_| ()).map_err(|error| Error::from(error).into())
+}
+
+/// Who opens a connection to a session: by a ticket where there is one, else as any caller.
+pub async fn caller_of_socket(
+    request: &HttpRequest,
+    ticket: Option<&str>,
+    session: SessionId,
+) -> Result<Principal, Problem> {
+    let Some(ticket) = ticket else {
+        return Caller::<AsReader>::of(request).await;
+    };
+    let (authenticator, address) = parts(request)?;
+    let redeem = authenticator.service.redeem_ticket(ticket, session, address);
+    let admitted = authenticator.admit(address, redeem).await?;
+    Ok(noted(request, admitted))
+}
+
+fn parts(request: &HttpRequest) -> Result<(web::Data<Authenticator>, Option<IpAddr>), Problem> {
+    let authenticator = request
+        .app_data::<web::Data<Authenticator>>()
+        .ok_or_else(|| Problem::new(ProblemCode::Internal))?;
+    let address = request
+        .app_data::<web::Data<TrustedProxies>>()
+        .and_then(|proxies| proxies.client_address(request));
+    Ok((authenticator.clone(), address))
+}
+
+/// The caller, noted for whoever tells of the request.
+fn noted(request: &HttpRequest, (principal, nearest): (Principal, Option<Standing>)) -> Principal {
+    if let Some(nearest) = nearest {
+        request.extensions_mut().insert(nearest);
+    }
+    request.extensions_mut().insert(principal.clone());
+    principal
 }
 
 /// The key in a request's headers.
@@ -80,6 +121,18 @@ fn presented(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
         }
         (one, other) => Ok(one.or(other)),
     }
+}
+
+/// Refuses a caller of too low a role.
+pub fn require(caller: &Principal, least: Role) -> Result<(), Problem> {
+    if caller.role >= least {
+        return Ok(());
+    }
+    let detail = format!(
+        "this needs a credential of role `{least}`; this one's is `{}`",
+        caller.role
+    );
+    Err(Problem::new(ProblemCode::Forbidden).with_detail(detail))
 }
 
 /// The least role that an operation asks for.
@@ -136,6 +189,14 @@ impl<R> Deref for Caller<R> {
     }
 }
 
+impl<R: RequiredRole> Caller<R> {
+    /// Who sends this request.
+    pub async fn of(request: &HttpRequest) -> Result<Principal, Problem> {
+        let caller = Self::from_request(request, &mut Payload::None).await?;
+        Ok(caller.principal)
+    }
+}
+
 impl<R: RequiredRole> FromRequest for Caller<R> {
     type Error = Problem;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
@@ -143,31 +204,16 @@ impl<R: RequiredRole> FromRequest for Caller<R> {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let authenticator = request
-                .app_data::<web::Data<Authenticator>>()
-                .ok_or_else(|| Problem::new(ProblemCode::Internal))?;
-            let address = request
-                .app_data::<web::Data<TrustedProxies>>()
-                .and_then(|proxies| proxies.client_address(&request));
+            let (authenticator, address) = parts(&request)?;
             let key = presented(request.headers())
                 .map_err(|detail| Problem::new(ProblemCode::Unauthenticated).with_detail(detail))?;
-            let (principal, nearest) = authenticator.authenticate(key, address).await?;
-            if let Some(nearest) = nearest {
-                request.extensions_mut().insert(nearest);
-            }
-            request.extensions_mut().insert(principal.clone());
-            if principal.role >= R::ROLE {
-                return Ok(Self {
-                    principal,
-                    role: PhantomData,
-                });
-            }
-            let detail = format!(
-                "this needs a credential of role `{}`; this one's is `{}`",
-                R::ROLE,
-                principal.role
-            );
-            Err(Problem::new(ProblemCode::Forbidden).with_detail(detail))
+            let whose = authenticator.service.authenticate(key, address);
+            let principal = noted(&request, authenticator.admit(address, whose).await?);
+            require(&principal, R::ROLE)?;
+            Ok(Self {
+                principal,
+                role: PhantomData,
+            })
         })
     }
 }

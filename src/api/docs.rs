@@ -11,6 +11,7 @@ use utoipa::{PartialSchema as _, ToSchema};
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::{FieldError, ProblemCode, ProblemView};
+use super::v1::socket::{SocketCommand, SocketReply};
 
 /// What the API is, in a few words.
 const DESCRIPTION: &str = "A multi-tenant HTTP platform for Claude Code: every user gets agents that work in a folder of \
@@ -126,6 +127,12 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
     components
         .schemas
         .insert("ProblemCode".to_owned(), ProblemCode::schema());
+    for (name, schema) in [
+        ("SocketCommand", SocketCommand::schema()),
+        ("SocketReply", SocketReply::schema()),
+    ] {
+        components.schemas.insert(name.to_owned(), schema);
+    }
     let no_scopes: [&str; 0] = [];
     document.security = Some(vec![
         SecurityRequirement::new("bearer", no_scopes),
@@ -139,6 +146,7 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
     document.tags = Some(vec![
         tag("Sessions", "Conversations, each bound to one folder."),
         tag("Chat", "Turns: a prompt, and all that follows until its result."),
+        tag("Events", "Sessions' logs: read, followed, and over WebSockets."),
         tag("Models", "The models that sessions can ask for."),
         tag("Admin", "Tenants, their keys and credentials, and the audit."),
         tag("Money", "Budgets, and what was spent."),

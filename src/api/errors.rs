@@ -15,6 +15,7 @@ impl From<Unauthenticated> for Problem {
             Unauthenticated::Missing
             | Unauthenticated::Unknown
             | Unauthenticated::Expired
+            | Unauthenticated::Ticket
             | Unauthenticated::Token(_)
             | Unauthenticated::Revoked => ProblemCode::Unauthenticated,
         };

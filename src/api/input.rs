@@ -102,31 +102,35 @@ impl<T: CheckRequest + 'static> FromRequest for ValidQuery<T> {
     type Future = std::future::Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let read_query = || {
-            let limits = limits(request)?;
-            let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
-                .map_err(|error| Problem::new(ProblemCode::InvalidQuery).with_detail(error.to_string()))?;
-            let mut fields = Map::new();
-            for (name, value) in pairs.into_inner() {
-                // `metadata.KEY=value` is a field of a field, whatever the key is.
-                let before = match name.split_once('.') {
-                    Some((group, key)) => fields
-                        .entry(group)
-                        .or_insert_with(|| Value::Object(Map::new()))
-                        .as_object_mut()
-                        .map_or(Some(Value::Null), |group| {
-                            group.insert(key.to_owned(), Value::String(value))
-                        }),
-                    None => fields.insert(name.clone(), Value::String(value)),
-                };
-                if before.is_some() {
-                    let error = FieldError::new(name, "repeated", "must be given once");
-                    return Err(Problem::fields(ProblemCode::InvalidQuery, vec![error]));
-                }
+        std::future::ready(Self::of(request))
+    }
+}
+
+impl<T: CheckRequest> ValidQuery<T> {
+    /// The query of this request.
+    pub fn of(request: &HttpRequest) -> Result<Self, Problem> {
+        let limits = limits(request)?;
+        let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
+            .map_err(|error| Problem::new(ProblemCode::InvalidQuery).with_detail(error.to_string()))?;
+        let mut fields = Map::new();
+        for (name, value) in pairs.into_inner() {
+            // `metadata.KEY=value` is a field of a field, whatever the key is.
+            let before = match name.split_once('.') {
+                Some((group, key)) => fields
+                    .entry(group)
+                    .or_insert_with(|| Value::Object(Map::new()))
+                    .as_object_mut()
+                    .map_or(Some(Value::Null), |group| {
+                        group.insert(key.to_owned(), Value::String(value))
+                    }),
+                None => fields.insert(name.clone(), Value::String(value)),
+            };
+            if before.is_some() {
+                let error = FieldError::new(name, "repeated", "must be given once");
+                return Err(Problem::fields(ProblemCode::InvalidQuery, vec![error]));
             }
-            read(Value::Object(fields), &limits, ProblemCode::InvalidQuery).map(Self)
-        };
-        std::future::ready(read_query())
+        }
+        read(Value::Object(fields), &limits, ProblemCode::InvalidQuery).map(Self)
     }
 }
 
@@ -186,7 +190,7 @@ fn late(limit: Duration) -> String {
 }
 
 /// The request that `value` is, or everything that is wrong with it.
-fn read<T: CheckRequest>(mut value: Value, limits: &ApiLimits, code: ProblemCode) -> Result<T, Problem> {
+pub fn read<T: CheckRequest>(mut value: Value, limits: &ApiLimits, code: ProblemCode) -> Result<T, Problem> {
     if !value.is_object() {
         return Err(Problem::fields(
             code,

@@ -31,6 +31,7 @@ use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 pub use auth::Authenticator;
+pub use v1::socket::SocketRules;
 
 use crate::service::Services;
 
@@ -78,6 +79,8 @@ pub struct ApiState {
     pub limits: ApiLimits,
     /// Signs the cursors of lists.
     pub cursors: page::CursorKey,
+    /// How connections are treated that stay open.
+    pub sockets: SocketRules,
 }
 
 /// How the HTTP server listens.
@@ -108,6 +111,7 @@ pub fn serve(state: ApiState, listener: TcpListener, options: &ServerOptions) ->
     let authenticator = web::Data::new(state.authenticator);
     let limits = web::Data::new(state.limits);
     let cursors = web::Data::new(state.cursors);
+    let sockets = web::Data::new(state.sockets);
     let proxies = web::Data::new(trace::TrustedProxies(options.trusted_proxies.clone()));
     let (_, document) = App::new().into_utoipa_app().configure(routes).split_for_parts();
     let known_paths = web::Data::new(fallback::KnownPaths::of(&document));
@@ -119,6 +123,7 @@ pub fn serve(state: ApiState, listener: TcpListener, options: &ServerOptions) ->
             .app_data(authenticator.clone())
             .app_data(limits.clone())
             .app_data(cursors.clone())
+            .app_data(sockets.clone())
             .app_data(proxies.clone())
             .app_data(known_paths.clone())
             .app_data(document.clone())
@@ -169,6 +174,8 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(v1::chat::stream_message)
         .service(v1::chat::submit_turn)
         .service(v1::events::read_events)
+        .service(v1::socket::issue_ticket)
+        .service(v1::socket::open_socket)
         .service(v1::turns::list_turns)
         .service(v1::turns::get_turn)
         .service(v1::turns::cancel_turn)

@@ -73,6 +73,10 @@ pub enum ProblemCode {
     SessionBusy,
     /// As many turns of the session wait as may.
     TurnQueueFull,
+    /// This path takes a WebSocket's handshake only.
+    UpgradeRequired,
+    /// Pages of this web origin may not connect.
+    OriginForbidden,
     /// There is no such turn of the session.
     TurnNotFound,
     /// There is no such message of the session, or it is no place to fork at.
@@ -160,9 +164,11 @@ impl ProblemCode {
         match self {
             Self::InvalidCursor | Self::MalformedJson => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::TenantSuspended | Self::WorkspaceRefused | Self::OptionForbidden => {
-                StatusCode::FORBIDDEN
-            }
+            Self::Forbidden
+            | Self::OriginForbidden
+            | Self::TenantSuspended
+            | Self::WorkspaceRefused
+            | Self::OptionForbidden => StatusCode::FORBIDDEN,
             Self::NotFound
             | Self::TenantNotFound
             | Self::KeyNotFound
@@ -173,6 +179,7 @@ impl ProblemCode {
             | Self::MessageNotFound
             | Self::PermissionNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::TurnQueueFull | Self::RateLimited | Self::QuotaReached => StatusCode::TOO_MANY_REQUESTS,
             Self::SessionBusy
@@ -248,6 +255,8 @@ impl ProblemCode {
             Self::SessionNotFound => "There is no such session",
             Self::SessionBusy => "The session is busy with another turn",
             Self::TurnQueueFull => "As many turns of the session wait as may",
+            Self::UpgradeRequired => "This path takes a WebSocket's handshake only",
+            Self::OriginForbidden => "Pages of this web origin may not connect",
             Self::TurnNotFound => "There is no such turn",
             Self::MessageNotFound => "There is no such message to fork at",
             Self::PermissionNotFound => "There is no such question",
@@ -406,7 +415,13 @@ impl Problem {
         if self.code == ProblemCode::Unauthenticated {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"paddock\""));
         }
-        response.json(ProblemView {
+        response.json(self.view(request_id))
+    }
+
+    /// The problem as it is sent, for the request of this id.
+    #[must_use]
+    pub fn view<'a>(&'a self, request_id: &'a str) -> ProblemView<'a> {
+        ProblemView {
             kind: format!("urn:paddock:problem:{}", self.code),
             title: self.code.title(),
             status: self.code.status().as_u16(),
@@ -415,7 +430,7 @@ impl Problem {
             request_id,
             turn_id: self.turn_id.map(|turn| turn.to_string()),
             errors: &self.errors,
-        })
+        }
     }
 }
 

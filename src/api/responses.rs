@@ -56,6 +56,7 @@ const TURN_START: &[Code] = &[
     Code::ShuttingDown,
 ];
 const TURN: &[Code] = &[Code::TurnNotFound];
+const SOCKET: &[Code] = &[Code::UpgradeRequired, Code::OriginForbidden];
 const CURSOR: &[Code] = &[Code::InvalidCursor, Code::CursorAhead];
 const STEERING: &[Code] = &[Code::CliRefused, Code::CliTimeout, Code::AgentCrashed];
 const ANSWERED: &[Code] = &[Code::PermissionAnswered];
@@ -148,6 +149,10 @@ problems! {
     RewindProblems: [CALLER, ONCE, BODY, IN_USE, WORKSPACE, AGENT, STEERING, TURN];
     /// Of an operation that forks a session.
     ForkProblems: [CALLER, ONCE, BODY, OPTION, QUOTA, IN_USE, WRITE, WORKSPACE, FORK];
+    /// Of an operation that gives a ticket.
+    TicketProblems: [CALLER, ONCE, SESSION, WRITE];
+    /// Of an operation that opens a WebSocket.
+    SocketProblems: [CALLER, LIST, CURSOR, SESSION, TURN, WRITE, SOCKET];
     /// Of an operation that makes a tenant.
     CreateTenantProblems: [CALLER, ONCE, BODY, WRITE, NEW_TENANT];
     /// Of an operation that looks at a tenant.

@@ -5,6 +5,7 @@ pub mod keys;
 pub mod oidc;
 pub mod ownership;
 pub mod sealing;
+pub mod tickets;
 pub mod tls;
 pub mod walk;
 pub mod workspace;

@@ -8,17 +8,21 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::SecretString;
 use tokio::time::Instant;
 
+use super::error::Error;
 use super::failures::Failures;
 use crate::domain::{
-    ApiKey, AuditAction, AuditNote, Clock, KeyDigest, Principal, Role, Tenant, TenantId, TenantName,
+    ApiKey, AuditAction, AuditNote, Clock, EntryId, KeyDigest, Principal, Role, SessionId, Tenant, TenantId,
+    TenantName,
 };
 use crate::limits::tenants::Tenants;
 use crate::security::keys::{KeyRing, digest_of, id_of_configured, is_same};
 use crate::security::oidc::{OidcVerifier, TokenRefused, is_token};
-use crate::store::{Store, StoreError};
+use crate::security::tickets::{Ticket, TicketKey};
+use crate::store::{Begun, Store, StoreError};
 
 /// The most keys that are remembered, known and unknown.
 const REMEMBERED: usize = 10_000;
@@ -49,6 +53,9 @@ pub enum Unauthenticated {
     /// The token of the company's login is refused.
     #[error("{0}")]
     Token(String),
+    /// The ticket is none, or of another session, or has ended, or was used.
+    #[error("the ticket does not open this session, has ended, or was used; ask for another")]
+    Ticket,
     /// The token's tenant is not known here.
     #[error("the token's tenant is not known here")]
     TokenTenant,
@@ -72,6 +79,10 @@ pub struct AuthenticationRules {
     pub stored_keys: bool,
     /// How long what was found of a key is believed.
     pub stands: Duration,
+    /// How long a ticket opens a connection.
+    pub ticket_ttl: Duration,
+    /// Signs tickets.
+    pub tickets: TicketKey,
 }
 
 /// Finds whom credentials stand for.
@@ -160,10 +171,80 @@ impl AuthenticationService {
             // Configured keys are not in the store, and last as long as the server.
             Some(key) if !self.ring.has(key) => {
                 let key = self.store.get_key(caller.tenant, key).await?;
-                Ok(key.is_some_and(|key| !key.is_over(self.clock.now())))
+                Ok(key.is_some_and(|key| !key.is_over(self.clock.now()) && key.is_for(caller.address)))
             }
             _ => Ok(true),
         }
+    }
+
+    /// A ticket by which the caller may open one connection to a session, and when it ends.
+    pub async fn issue_ticket(
+        &self,
+        caller: &Principal,
+        session: SessionId,
+    ) -> Result<(SecretString, DateTime<Utc>), Error> {
+        let sessions = self.store.find_session(caller.tenant, session).await?;
+        if sessions.is_none_or(|session| !caller.acts_for(&session.user)) {
+            return Err(Error::SessionNotFound);
+        }
+        let expires_at = self.clock.now() + self.rules.ticket_ttl;
+        let ticket = Ticket {
+            number: EntryId::generate(&*self.clock).as_uuid(),
+            session,
+            tenant: caller.tenant,
+            role: caller.role,
+            user: caller.user.clone(),
+            credential: caller.credential.clone(),
+            key: caller.key,
+            expires_at,
+        };
+        let text = self
+            .rules
+            .tickets
+            .sign(&ticket)
+            .map_err(|error| Error::Internal {
+                action: "a ticket was not written",
+                source: Box::new(error),
+            })?;
+        Ok((text.into(), expires_at))
+    }
+
+    /// Whom a ticket stands for that came from `address`. It is good once.
+    pub async fn redeem_ticket(
+        &self,
+        ticket: &str,
+        session: SessionId,
+        address: Option<IpAddr>,
+    ) -> Result<Principal, Unauthenticated> {
+        let now = self.clock.now();
+        let ticket = self.rules.tickets.open(ticket).ok_or(Unauthenticated::Ticket)?;
+        if ticket.session != session || ticket.expires_at <= now {
+            return Err(Unauthenticated::Ticket);
+        }
+        let tenant = self.tenants.get(ticket.tenant).await?;
+        let tenant = tenant.ok_or(Unauthenticated::Ticket)?;
+        let principal = Principal {
+            tenant: ticket.tenant,
+            tenant_name: tenant.name.clone(),
+            role: ticket.role,
+            user: ticket.user,
+            credential: ticket.credential,
+            key: ticket.key,
+            address,
+        };
+        if !self.still_stands(&principal).await? {
+            return Err(Unauthenticated::Ticket);
+        }
+        // Keys of clients' own requests have a slash in them.
+        let number = format!("ticket:{}", ticket.number.simple());
+        let first = self
+            .store
+            .begin_request(ticket.tenant, &number, [0; 32], now, DateTime::<Utc>::MIN_UTC)
+            .await?;
+        if first != Begun::New {
+            return Err(Unauthenticated::Ticket);
+        }
+        Ok(principal)
     }
 
     /// Forgets a key: it was changed here.

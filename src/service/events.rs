@@ -1,5 +1,6 @@
 //! Reading a session's log: all at once, a page at a time, or as it comes.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use super::authentication::AuthenticationService;
@@ -7,7 +8,7 @@ use super::error::{Error, RETRY_SOON};
 use super::log_reader::LogReader;
 use super::log_stream::LogStream;
 use super::sessions::SessionService;
-use super::standing::{StandingRules, until_over};
+use super::standing::{Over, StandingRules, until_over};
 use crate::agent::Agents;
 use crate::agent::OpenLog;
 use crate::domain::{Clock, EventId, EventKind, EventQuery, Principal, SessionId, SessionStatus, TurnId};
@@ -75,6 +76,29 @@ impl EventService {
     /// turn if only one turn is read, when the caller's credential is no longer good, and when the server stops. `None` when
     /// it would follow, and nothing will ever come.
     pub async fn read(&self, caller: &Principal, order: EventOrder) -> Result<Option<LogStream>, Error> {
+        let follows = order.follow;
+        let stream = self.open(caller, order).await?;
+        Ok(stream.map(|stream| {
+            if follows {
+                stream.until(self.over(caller))
+            } else {
+                stream
+            }
+        }))
+    }
+
+    /// Ends when the caller is to be let go who follows a log.
+    pub fn over(&self, caller: &Principal) -> impl Future<Output = Over> + 'static {
+        until_over(
+            Arc::clone(&self.authentication),
+            caller.clone(),
+            self.shutdown.clone(),
+            self.rules,
+        )
+    }
+
+    /// The same as [`Self::read`], for whoever sees to it that the caller is let go.
+    pub async fn open(&self, caller: &Principal, order: EventOrder) -> Result<Option<LogStream>, Error> {
         // First: what closes the session from now on ends the reading too.
         let log = self.agents.open_log(caller.tenant, order.session);
         let session = self.sessions.find(caller, order.session).await?;
@@ -105,13 +129,7 @@ impl EventService {
         if is_over {
             return Ok(stream.unless_empty().await);
         }
-        let over = until_over(
-            Arc::clone(&self.authentication),
-            caller.clone(),
-            self.shutdown.clone(),
-            self.rules,
-        );
-        Ok(Some(stream.until(over)))
+        Ok(Some(stream))
     }
 }
 

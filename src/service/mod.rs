@@ -49,7 +49,7 @@ pub use models::{ModelInfo, ModelService};
 pub use permissions::{PermissionAnswer, PermissionService};
 pub use sessions::{NewSession, SessionDetails, SessionQuery, SessionRules, SessionService, SessionState};
 pub use spending::{BudgetOrder, SpendingService, UsageFilter};
-pub use standing::{Over, StandingRules, until_over};
+pub use standing::{Over, StandingRules};
 pub use steering::{Rewound, SteeringService};
 pub use tenants::{AuditBroken, AuditRecord, NewKey, TenantService, verify_audit};
 pub use turns::{TurnDetails, TurnOrder, TurnRules, TurnService};
@@ -83,6 +83,8 @@ pub struct Services {
     pub models: Arc<ModelService>,
     /// What is counted and measured.
     pub metrics: Arc<MetricsService>,
+    /// Who calls.
+    pub authentication: Arc<AuthenticationService>,
     /// How the server is.
     pub health: Arc<HealthService>,
 }

@@ -24,7 +24,7 @@ pub enum Over {
 }
 
 /// Ends when a caller's connection is to be ended.
-pub async fn until_over(
+pub(super) async fn until_over(
     authentication: Arc<AuthenticationService>,
     caller: Principal,
     shutdown: Shutdown,

@@ -22,6 +22,7 @@ mod session;
 mod telemetry;
 mod tenants;
 mod user;
+mod websocket;
 
 use std::path::Path;
 
@@ -44,6 +45,7 @@ pub use session::{PgTls, SessionSection, StorageKind};
 pub use telemetry::{LogFormat, TelemetrySection};
 pub use tenants::{RatesSection, TenantsSection};
 pub use user::UserSection;
+pub use websocket::WebsocketSection;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -73,6 +75,8 @@ pub struct Settings {
     pub isolation: IsolationSection,
     /// The event log and its readers.
     pub events: EventsSection,
+    /// Connections on which events come and commands go.
+    pub websocket: WebsocketSection,
     /// The model's API.
     pub model: ModelSection,
     /// How much tenants may ask for.
@@ -99,6 +103,7 @@ impl Settings {
         self.agent.check(&mut problems);
         self.isolation.check(self, &mut problems);
         self.events.check(&mut problems);
+        self.websocket.check(&mut problems);
         self.model.check(&mut problems);
         for (path, name) in [
             (&self.session.sqlite_path, "session.sqlite_path"),

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::StartupError;
+use super::{StartupError, stores};
 use crate::domain::{
     ApiKey, AuditAction, AuditNote, Clock, KeyId, Principal, Role, SystemClock, Tenant, TenantId, TenantName,
 };
 use crate::limits::tenants::Tenants;
 use crate::security::keys::{KeyIdentity, KeyRing, digest_from_hex, digest_of, new_key};
 use crate::security::oidc::{OidcRules, OidcVerifier};
+use crate::security::tickets::TicketKey;
 use crate::security::tls;
 use crate::service::{AuthenticationRules, AuthenticationService, TenantService};
 use crate::settings::{OidcSettings, Settings};
@@ -40,6 +41,8 @@ pub(super) async fn authentication(
         // Where agents may be unfenced because only one user can exist, no other key may bring in another one.
         stored_keys: !settings.auth.is_for_one_user(),
         stands: settings.auth.cache_ttl,
+        ticket_ttl: settings.websocket.ticket_ttl,
+        tickets: TicketKey::new(stores::shared_secret(&**store, "tickets").await?),
     };
     let needs_key =
         rules.enforced && ring.is_empty() && settings.auth.oidc.is_none() && !store.has_key().await?;
@@ -85,6 +88,8 @@ pub async fn administration(
         enforced: true,
         stored_keys: true,
         stands: settings.auth.cache_ttl,
+        ticket_ttl: settings.websocket.ticket_ttl,
+        tickets: TicketKey::new(stores::shared_secret(&**store, "tickets").await?),
     };
     let authentication = AuthenticationService::new(
         Arc::clone(store),

@@ -222,7 +222,9 @@ impl Application {
             services: parts.into_services(),
             authenticator: Authenticator::new(authentication, limits),
             limits: parts::api_limits(&settings),
-            cursors: cursor_key(&*store).await?,
+            // The same for all servers on a store, and after a restart.
+            cursors: CursorKey::new(stores::shared_secret(&*store, "cursors").await?),
+            sockets: parts::socket_rules(&settings),
         };
         let server =
             api::serve(state, listener, &parts::server_options(&settings)).map_err(StartupError::Http)?;
@@ -355,11 +357,4 @@ pub fn sealing_keys(settings: &Settings) -> Result<SealingKeys, StartupError> {
             problem: error.to_string(),
         }),
     }
-}
-
-/// What cursors are signed with: the same for all servers on a store, and after a restart.
-async fn cursor_key(store: &dyn Store) -> Result<CursorKey, StartupError> {
-    let mut new = [0; 32];
-    getrandom::fill(&mut new).map_err(StartupError::Random)?;
-    Ok(CursorKey::new(store.ensure_secret("cursors", new).await?))
 }

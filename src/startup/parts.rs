@@ -12,7 +12,7 @@ use crate::agent::actor::ActorLimits;
 use crate::agent::fence::Fence;
 use crate::agent::launch::LaunchSettings;
 use crate::agent::{AgentSettings, DiskLimits, FeedLimits, QuestionSettings};
-use crate::api::{ApiLimits, ServerOptions};
+use crate::api::{ApiLimits, ServerOptions, SocketRules};
 use crate::domain::{Clock, CredentialKind, MicroUsd, TenantLimits};
 use crate::gateway::credential::{Credential, Credentials};
 use crate::gateway::{Gateway, GatewaySettings};
@@ -257,6 +257,17 @@ pub(super) fn api_limits(settings: &Settings) -> ApiLimits {
         attachments_max: limits.attachments_max,
         turn_timeout_max: limits.turn_timeout_max,
         heartbeat: settings.events.heartbeat,
+    }
+}
+
+pub(super) fn socket_rules(settings: &Settings) -> SocketRules {
+    let websocket = &settings.websocket;
+    SocketRules {
+        frame_max_bytes: websocket.frame_max_bytes,
+        message_max_bytes: websocket.message_max_bytes,
+        ping_interval: websocket.ping_interval,
+        idle_timeout: websocket.idle_timeout,
+        origins: settings.api.cors_origins.clone(),
     }
 }
 

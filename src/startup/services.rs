@@ -98,7 +98,7 @@ impl Parts<'_> {
             self.workspaces,
             Arc::clone(&tenants),
             Arc::clone(self.limits.tenants()),
-            self.authentication,
+            Arc::clone(&self.authentication),
             clock(),
         );
         let spending = SpendingService::new(
@@ -125,6 +125,7 @@ impl Parts<'_> {
             credentials: Arc::new(credentials),
             models: Arc::new(ModelService::new(agents())),
             metrics: Arc::new(MetricsService::new(agents())),
+            authentication: self.authentication,
             health: Arc::new(HealthService::new(
                 store(),
                 sessions,

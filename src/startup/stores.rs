@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sqlx::postgres::PgSslMode;
 
+use super::StartupError;
 use crate::settings::{PgTls, Settings, StorageKind};
 use crate::store::memory::MemoryStore;
 use crate::store::postgres::{PostgresOptions, PostgresStore, PostgresTarget};
@@ -87,4 +88,11 @@ fn commit_options(settings: &Settings) -> CommitOptions {
         group_max: settings.events.commit_group_max,
         queue: settings.events.commit_queue,
     }
+}
+
+/// A secret that all servers on a store share, and have after a restart.
+pub(super) async fn shared_secret(store: &dyn Store, name: &str) -> Result<[u8; 32], StartupError> {
+    let mut new = [0; 32];
+    getrandom::fill(&mut new).map_err(StartupError::Random)?;
+    Ok(store.ensure_secret(name, new).await?)
 }

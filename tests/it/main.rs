@@ -35,6 +35,7 @@ mod options;
 mod permissions;
 mod queues;
 mod sessions;
+mod sockets;
 mod steering;
 mod stores;
 mod support;

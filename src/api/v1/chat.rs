@@ -389,6 +389,11 @@ pub(in crate::api) async fn stream_message(
     follow(&caller, &services, &limits, order, last).await
 }
 
+/// The turn that a request asks for.
+pub(super) fn turn_of(session: SessionId, asked: MessageRequest, once: Option<Once>) -> TurnOrder {
+    order(session, asked.prompt(), once)
+}
+
 fn order(session: SessionId, prompt: Prompt, once: Option<Once>) -> TurnOrder {
     TurnOrder {
         session,

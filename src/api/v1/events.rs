@@ -73,7 +73,7 @@ impl FromRequest for LastEventId {
 }
 
 /// The place that a cursor names.
-pub(super) fn cursor(text: &str) -> Result<EventId, Problem> {
+fn cursor(text: &str) -> Result<EventId, Problem> {
     let number = text.parse().ok().and_then(EventId::from_number);
     number.ok_or_else(|| {
         Problem::new(ProblemCode::InvalidCursor)
@@ -127,21 +127,23 @@ pub(super) fn kinds(list: Option<&str>) -> Result<Vec<EventKind>, FieldError> {
         .collect()
 }
 
-impl EventsQuery {
-    /// What is read, by the query and the header.
-    fn order(&self, session: SessionId, last: Option<EventId>, follow: bool) -> Result<EventOrder, Problem> {
-        let after = self.after.as_deref().map(cursor).transpose()?;
-        let kinds = kinds(self.types.as_deref())
-            .map_err(|error| Problem::fields(ProblemCode::InvalidQuery, vec![error]))?;
-        Ok(EventOrder {
-            session,
-            after: last.or(after).unwrap_or(EventId::START),
-            kinds,
-            deltas: self.deltas.unwrap_or(true),
-            turn: self.turn.as_deref().map(turn_id).transpose()?,
-            follow,
-        })
-    }
+/// What of a session's log is read, from its beginning where no place is named.
+pub(super) fn order_of(
+    session: SessionId,
+    after: Option<&str>,
+    types: Option<&str>,
+    deltas: Option<bool>,
+) -> Result<EventOrder, Problem> {
+    let after = after.map(cursor).transpose()?;
+    let kinds = kinds(types).map_err(|error| Problem::fields(ProblemCode::InvalidQuery, vec![error]))?;
+    Ok(EventOrder {
+        session,
+        after: after.unwrap_or(EventId::START),
+        kinds,
+        deltas: deltas.unwrap_or(true),
+        turn: None,
+        follow: true,
+    })
 }
 
 /// Read or follow a session's events
@@ -196,7 +198,18 @@ pub(in crate::api) async fn read_events(
     if framing.is_some() && query.limit.is_some() {
         return refuse("limit", "a stream has no such limit; ask for a page by `Accept`");
     }
-    let order = query.order(session, last.0, follow)?;
+    let order = order_of(
+        session,
+        query.after.as_deref(),
+        query.types.as_deref(),
+        query.deltas,
+    )?;
+    let order = EventOrder {
+        after: last.0.unwrap_or(order.after),
+        turn: query.turn.as_deref().map(turn_id).transpose()?,
+        follow,
+        ..order
+    };
     let Some(events) = services.events.read(&caller, order).await? else {
         return Ok(HttpResponse::NoContent().finish());
     };

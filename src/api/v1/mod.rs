@@ -15,6 +15,7 @@ mod paging;
 pub mod permissions;
 mod rules;
 pub mod sessions;
+pub mod socket;
 pub mod steering;
 pub mod tenants;
 pub mod turns;

@@ -138,6 +138,18 @@ pub struct AnswerPermissionRequest {
 
 impl CheckRequest for AnswerPermissionRequest {}
 
+impl From<AnswerPermissionRequest> for PermissionAnswer {
+    fn from(asked: AnswerPermissionRequest) -> Self {
+        Self {
+            allow: asked.decision == Some(DecisionRequest::Allow),
+            message: asked.message,
+            updated_input: asked.updated_input,
+            remember: asked.remember.unwrap_or(false),
+            answers: asked.answers,
+        }
+    }
+}
+
 /// Whether something is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -148,7 +160,7 @@ pub enum DecisionRequest {
     Deny,
 }
 
-fn permission_id(text: &str) -> Result<PermissionId, Problem> {
+pub(super) fn permission_id(text: &str) -> Result<PermissionId, Problem> {
     text.parse()
         .map_err(|_not_an_id| Problem::new(ProblemCode::PermissionNotFound))
 }
@@ -267,14 +279,7 @@ pub(in crate::api) async fn answer_permission(
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let (session, id) = (session_id(&path.0)?, permission_id(&path.1)?);
-    let asked = body.0;
-    let answer = PermissionAnswer {
-        allow: asked.decision == Some(DecisionRequest::Allow),
-        message: asked.message,
-        updated_input: asked.updated_input,
-        remember: asked.remember.unwrap_or(false),
-        answers: asked.answers,
-    };
+    let answer = PermissionAnswer::from(body.0);
     once(&caller, &services, key.with(body.1), async || {
         let permission = services.permissions.answer(&caller, session, id, answer).await?;
         Answer::new(StatusCode::OK, &PermissionView::from(permission))

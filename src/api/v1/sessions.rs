@@ -96,6 +96,25 @@ pub struct UpdateSessionRequest {
 
 impl CheckRequest for UpdateSessionRequest {}
 
+impl UpdateSessionRequest {
+    /// The change that it asks for.
+    pub(super) fn change(self) -> Result<SessionChange, Problem> {
+        let change = SessionChange {
+            title: self.title,
+            metadata: self.metadata,
+            model: self.model,
+            permission_mode: self.permission_mode,
+            ..SessionChange::default()
+        };
+        if change == SessionChange::default() {
+            let words = "must name a field to change: title, metadata, model, permission_mode";
+            let error = FieldError::new("", "empty", words);
+            return Err(Problem::fields(ProblemCode::ValidationFailed, vec![error]));
+        }
+        Ok(change)
+    }
+}
+
 /// Which sessions, and which page of them.
 #[derive(Debug, Deserialize, Validate, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -394,19 +413,7 @@ pub(in crate::api) async fn update_session(
     body: ValidJson<UpdateSessionRequest>,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let asked = body.0;
-    let change = SessionChange {
-        title: asked.title,
-        metadata: asked.metadata,
-        model: asked.model,
-        permission_mode: asked.permission_mode,
-        ..SessionChange::default()
-    };
-    if change == SessionChange::default() {
-        let words = "must name a field to change: title, metadata, model, permission_mode";
-        let error = FieldError::new("", "empty", words);
-        return Err(Problem::fields(ProblemCode::ValidationFailed, vec![error]));
-    }
+    let change = body.0.change()?;
     let details = services
         .sessions
         .update(&caller, session_id(&path)?, change)
