@@ -147,6 +147,7 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
         tag("Sessions", "Conversations, each bound to one folder."),
         tag("Chat", "Turns: a prompt, and all that follows until its result."),
         tag("Events", "Sessions' logs: read, followed, and over WebSockets."),
+        tag("Webhooks", "Where a tenant's events are sent."),
         tag("Models", "The models that sessions can ask for."),
         tag("Admin", "Tenants, their keys and credentials, and the audit."),
         tag("Money", "Budgets, and what was spent."),

@@ -51,6 +51,9 @@ impl From<Error> for Problem {
             Error::Answer { field, reason } => {
                 problem.errors = vec![FieldError::new(*field, "not_an_answer", *reason)];
             }
+            Error::Webhook { reason } => {
+                problem.errors = vec![FieldError::new("url", "invalid_url", *reason)];
+            }
             Error::Key { field, reason } => {
                 problem.errors = vec![FieldError::new(*field, "invalid_key", *reason)];
             }
@@ -87,6 +90,8 @@ impl From<Error> for Problem {
             | Error::SessionNotFound
             | Error::SessionClosed
             | Error::SessionExpired
+            | Error::WebhookNotFound
+            | Error::DeliveryNotFound
             | Error::TurnNotFound
             | Error::MessageNotFound
             | Error::PermissionNotFound
@@ -127,13 +132,17 @@ fn code_of(error: &Error) -> ProblemCode {
         Error::SessionExpired => ProblemCode::SessionExpired,
         Error::SessionBusy { .. } => ProblemCode::SessionBusy,
         Error::TurnQueueFull { .. } => ProblemCode::TurnQueueFull,
+        Error::WebhookNotFound => ProblemCode::WebhookNotFound,
+        Error::DeliveryNotFound => ProblemCode::DeliveryNotFound,
         Error::CursorForeign => ProblemCode::InvalidCursor,
         Error::CursorAhead { .. } => ProblemCode::CursorAhead,
         Error::TurnNotFound => ProblemCode::TurnNotFound,
         Error::MessageNotFound => ProblemCode::MessageNotFound,
         Error::PermissionNotFound => ProblemCode::PermissionNotFound,
         Error::PermissionAnswered { .. } => ProblemCode::PermissionAnswered,
-        Error::Answer { .. } | Error::Attachment { .. } | Error::Key { .. } => ProblemCode::ValidationFailed,
+        Error::Answer { .. } | Error::Attachment { .. } | Error::Key { .. } | Error::Webhook { .. } => {
+            ProblemCode::ValidationFailed
+        }
         Error::OptionForbidden { .. } => ProblemCode::OptionForbidden,
         Error::RequestInProgress { .. } => ProblemCode::RequestInProgress,
         Error::KeyReused => ProblemCode::KeyReused,

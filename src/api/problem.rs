@@ -73,6 +73,10 @@ pub enum ProblemCode {
     SessionBusy,
     /// As many turns of the session wait as may.
     TurnQueueFull,
+    /// There is no such webhook of the tenant.
+    WebhookNotFound,
+    /// There is no such delivery of the webhook.
+    DeliveryNotFound,
     /// This path takes a WebSocket's handshake only.
     UpgradeRequired,
     /// Pages of this web origin may not connect.
@@ -175,6 +179,8 @@ impl ProblemCode {
             | Self::BudgetNotFound
             | Self::CredentialNotFound
             | Self::SessionNotFound
+            | Self::WebhookNotFound
+            | Self::DeliveryNotFound
             | Self::TurnNotFound
             | Self::MessageNotFound
             | Self::PermissionNotFound => StatusCode::NOT_FOUND,
@@ -255,6 +261,8 @@ impl ProblemCode {
             Self::SessionNotFound => "There is no such session",
             Self::SessionBusy => "The session is busy with another turn",
             Self::TurnQueueFull => "As many turns of the session wait as may",
+            Self::WebhookNotFound => "There is no such webhook",
+            Self::DeliveryNotFound => "There is no such delivery",
             Self::UpgradeRequired => "This path takes a WebSocket's handshake only",
             Self::OriginForbidden => "Pages of this web origin may not connect",
             Self::TurnNotFound => "There is no such turn",

@@ -56,6 +56,8 @@ const TURN_START: &[Code] = &[
     Code::ShuttingDown,
 ];
 const TURN: &[Code] = &[Code::TurnNotFound];
+const WEBHOOK: &[Code] = &[Code::WebhookNotFound];
+const DELIVERY: &[Code] = &[Code::DeliveryNotFound];
 const SOCKET: &[Code] = &[Code::UpgradeRequired, Code::OriginForbidden];
 const CURSOR: &[Code] = &[Code::InvalidCursor, Code::CursorAhead];
 const STEERING: &[Code] = &[Code::CliRefused, Code::CliTimeout, Code::AgentCrashed];
@@ -153,6 +155,24 @@ problems! {
     TicketProblems: [CALLER, ONCE, SESSION, WRITE];
     /// Of an operation that opens a WebSocket.
     SocketProblems: [CALLER, LIST, CURSOR, SESSION, TURN, WRITE, SOCKET];
+    /// Of an operation that makes a webhook.
+    CreateWebhookProblems: [CALLER, ONCE, BODY, QUOTA, WRITE];
+    /// Of an operation that lists webhooks.
+    ListWebhooksProblems: [CALLER, LIST];
+    /// Of an operation that looks at, or removes, a webhook.
+    WebhookProblems: [CALLER, WEBHOOK, WRITE];
+    /// Of an operation that changes a webhook.
+    ChangeWebhookProblems: [CALLER, BODY, WEBHOOK, WRITE];
+    /// Of an operation that replaces a webhook's secret.
+    RotateWebhookProblems: [CALLER, ONCE, WEBHOOK, WRITE];
+    /// Of an operation that lists what a webhook has.
+    ListWebhookProblems: [CALLER, LIST, WEBHOOK];
+    /// Of an operation that sends one message again.
+    DeliveryProblems: [CALLER, ONCE, WEBHOOK, DELIVERY, WRITE];
+    /// Of an operation that sends messages again.
+    RedeliverProblems: [CALLER, ONCE, WEBHOOK, WRITE];
+    /// Of an operation that sends events again.
+    ReplayProblems: [CALLER, ONCE, BODY, CURSOR, WEBHOOK, SESSION, WRITE];
     /// Of an operation that makes a tenant.
     CreateTenantProblems: [CALLER, ONCE, BODY, WRITE, NEW_TENANT];
     /// Of an operation that looks at a tenant.

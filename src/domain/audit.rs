@@ -44,6 +44,14 @@ pub enum AuditAction {
     BudgetSet,
     /// A budget was removed.
     BudgetRemoved,
+    /// A webhook was made.
+    WebhookCreated,
+    /// A webhook was changed, or its secret was.
+    WebhookChanged,
+    /// A webhook was removed.
+    WebhookRemoved,
+    /// Events were sent to a webhook again.
+    WebhookReplayed,
     /// A person answered an agent's question.
     PermissionAnswered,
 }

@@ -32,7 +32,19 @@ pub struct Event {
 #[strum_discriminants(
     name(EventKind),
     doc = "An event's type, as the wire and the store name it.",
-    derive(Hash, PartialOrd, Ord, Display, EnumString, IntoStaticStr, strum::EnumIter),
+    derive(
+        Hash,
+        PartialOrd,
+        Ord,
+        Display,
+        EnumString,
+        IntoStaticStr,
+        strum::EnumIter,
+        Serialize,
+        Deserialize,
+        ToSchema
+    ),
+    serde(rename_all = "snake_case"),
     strum(serialize_all = "snake_case")
 )]
 pub enum EventBody {

@@ -102,6 +102,10 @@ prefixed_id!(
     BudgetId, "budget", "bdg_"
 );
 prefixed_id!(
+    /// One webhook of a tenant's.
+    WebhookId, "webhook", "whk_"
+);
+prefixed_id!(
     /// One entry of the ledger.
     EntryId, "ledger entry", "use_"
 );

@@ -27,6 +27,7 @@ pub mod tenant;
 pub mod transcript;
 pub mod turn;
 pub mod usage;
+pub mod webhook;
 
 pub use attachment::Attachment;
 pub use audit::{AuditAction, AuditEntry, AuditHash, AuditNote};
@@ -38,7 +39,9 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use credential::{CredentialKind, StoredCredential};
 pub use event::{Event, EventBody, EventKind, EventQuery, WaitsFor};
 pub use event_id::{Epoch, EventId};
-pub use ids::{BudgetId, ClaudeSessionId, EntryId, KeyId, PermissionId, SessionId, TenantId, TurnId};
+pub use ids::{
+    BudgetId, ClaudeSessionId, EntryId, KeyId, PermissionId, SessionId, TenantId, TurnId, WebhookId,
+};
 pub use key::{ApiKey, KeyDigest};
 pub use lease::{InstanceId, Lease, LeaseClaim, LeaseGrant};
 pub use ledger::{LedgerEntry, Payer, Reservation, Spender, UsageGroup, UsageQuery, UsageSum};
@@ -57,3 +60,7 @@ pub use transcript::{
 };
 pub use turn::{Reported, ToolCall, Turn, TurnError, TurnErrorCode, TurnOutcome, TurnReceipt, TurnStatus};
 pub use usage::Usage;
+pub use webhook::{
+    Delivery, DeliveryAttempt, DeliveryStatus, Disabled, DisabledReason, InvalidMessageId, MessageId,
+    Redelivery, Webhook, WebhookChange,
+};

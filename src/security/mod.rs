@@ -3,10 +3,12 @@
 pub mod environment;
 pub mod keys;
 pub mod oidc;
+pub mod outgoing;
 pub mod ownership;
 pub mod sealing;
 pub mod tickets;
 pub mod tls;
 pub mod walk;
+pub mod webhook_signing;
 pub mod workspace;
 pub mod workspace_copy;

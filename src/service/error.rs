@@ -120,6 +120,18 @@ pub enum Error {
         /// When trying again makes sense, at an instance that may know more by then.
         retry_after: Duration,
     },
+    /// There is no such webhook of the tenant.
+    #[error("there is no such webhook")]
+    WebhookNotFound,
+    /// There is no such delivery of the webhook.
+    #[error("there is no such delivery")]
+    DeliveryNotFound,
+    /// A webhook cannot be so.
+    #[error("the URL {reason}")]
+    Webhook {
+        /// What is wrong with its URL.
+        reason: &'static str,
+    },
     /// There is no such turn of the session.
     #[error("there is no such turn")]
     TurnNotFound,

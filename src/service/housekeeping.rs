@@ -33,6 +33,8 @@ pub struct KeepRules {
     pub answer_retention: Duration,
     /// After how long a request for the model counts as abandoned whose server does not tell of it.
     pub abandoned_after: Duration,
+    /// How long what was sent to webhooks is kept.
+    pub delivery_retention: Duration,
     /// How many sessions, or rows, are removed in one step.
     pub sweep_batch: u32,
 }
@@ -125,6 +127,11 @@ impl Housekeeping {
         }
         // What is full is as if it had never been; nobody needs to be told.
         while self.store.forget_buckets(now, rules.sweep_batch).await? >= u64::from(rules.sweep_batch) {}
+        if let Some(before) = border(now, Some(rules.delivery_retention)) {
+            while self.store.forget_deliveries(before, rules.sweep_batch).await?
+                >= u64::from(rules.sweep_batch)
+            {}
+        }
         swept.left_behind = self.repeat(Step::Purge).await?;
         self.trim_logs(now, &mut swept).await?;
         Ok(swept)

@@ -4,6 +4,7 @@
 mod attachments;
 mod authentication;
 mod credentials;
+mod delivering;
 mod erasure;
 mod error;
 mod events;
@@ -24,6 +25,7 @@ mod steering;
 mod tenants;
 mod turn_stream;
 mod turns;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -36,6 +38,7 @@ pub use crate::store::StoreError;
 pub use attachments::{NewAttachment, is_supported};
 pub use authentication::{AuthenticationRules, AuthenticationService, Unauthenticated};
 pub use credentials::{CredentialInfo, CredentialService, ResealError, reseal};
+pub use delivering::{DeliveryRules, Dispatcher};
 pub use erasure::{Erased, ErasureService};
 pub use error::Error;
 pub use events::{EventOrder, EventService};
@@ -53,6 +56,7 @@ pub use standing::{Over, StandingRules};
 pub use steering::{Rewound, SteeringService};
 pub use tenants::{AuditBroken, AuditRecord, NewKey, TenantService, verify_audit};
 pub use turns::{TurnDetails, TurnOrder, TurnRules, TurnService};
+pub use webhooks::{NewWebhook, WebhookOrder, WebhookRules, WebhookService};
 
 /// All use cases, as the layers above hold them.
 #[derive(Debug, Clone)]
@@ -73,6 +77,8 @@ pub struct Services {
     pub tenants: Arc<TenantService>,
     /// Erasing users and tenants.
     pub erasure: Arc<ErasureService>,
+    /// Webhooks.
+    pub webhooks: Arc<WebhookService>,
     /// Requests that are sent again.
     pub idempotency: Arc<Idempotency>,
     /// Budgets, and what was spent.

@@ -39,6 +39,30 @@ pub(super) mod optional {
     }
 }
 
+/// A list of durations.
+pub(super) mod list {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Given(#[serde(with = "super")] Duration);
+
+    pub(in crate::settings) fn serialize<S: Serializer>(
+        durations: &[Duration],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(durations.iter().map(|duration| Given(*duration)))
+    }
+
+    pub(in crate::settings) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Duration>, D::Error> {
+        let given = Vec::<Given>::deserialize(deserializer)?;
+        Ok(given.into_iter().map(|given| given.0).collect())
+    }
+}
+
 struct DurationVisitor;
 
 impl de::Visitor<'_> for DurationVisitor {

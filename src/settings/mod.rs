@@ -22,6 +22,7 @@ mod session;
 mod telemetry;
 mod tenants;
 mod user;
+mod webhooks;
 mod websocket;
 
 use std::path::Path;
@@ -45,6 +46,7 @@ pub use session::{PgTls, SessionSection, StorageKind};
 pub use telemetry::{LogFormat, TelemetrySection};
 pub use tenants::{RatesSection, TenantsSection};
 pub use user::UserSection;
+pub use webhooks::WebhooksSection;
 pub use websocket::WebsocketSection;
 
 /// Everything that can be set.
@@ -77,6 +79,8 @@ pub struct Settings {
     pub events: EventsSection,
     /// Connections on which events come and commands go.
     pub websocket: WebsocketSection,
+    /// Events that are sent to where tenants want them.
+    pub webhooks: WebhooksSection,
     /// The model's API.
     pub model: ModelSection,
     /// How much tenants may ask for.
@@ -104,6 +108,7 @@ impl Settings {
         self.isolation.check(self, &mut problems);
         self.events.check(&mut problems);
         self.websocket.check(&mut problems);
+        self.webhooks.check(&mut problems);
         self.model.check(&mut problems);
         for (path, name) in [
             (&self.session.sqlite_path, "session.sqlite_path"),

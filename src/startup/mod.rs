@@ -8,6 +8,7 @@ mod fence;
 mod parts;
 mod services;
 pub mod stores;
+mod webhooks;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -65,6 +66,9 @@ pub enum StartupError {
     /// The scripted model does not start.
     #[error("the scripted model does not start (model.scripted)")]
     ScriptedModel(#[from] scripted_model::StartError),
+    /// Nothing can be sent to webhooks.
+    #[error("what sends events to webhooks cannot be made")]
+    Webhooks(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A key's setting cannot be used.
     #[error("{setting} cannot be used: {problem}")]
     Key {
@@ -201,6 +205,7 @@ impl Application {
             );
         }
         start_chores(&settings, &store, &agents, &clock, &tasks, &shutdown);
+        let signer = webhooks::start(&settings, &store, &clock, &tasks, &shutdown).await?;
 
         let (authentication, first_key) =
             access::authentication(&settings, &store, limits.tenants(), &clock).await?;
@@ -217,6 +222,7 @@ impl Application {
             authentication: Arc::clone(&authentication),
             sealing,
             gateway,
+            signer,
         };
         let state = ApiState {
             services: parts.into_services(),

@@ -170,6 +170,7 @@ pub(super) fn keep_rules(settings: &Settings) -> KeepRules {
         delta_retention: events.delta_retention,
         retention: events.retention,
         message_retention: events.message_retention,
+        delivery_retention: settings.webhooks.retention,
         sweep_interval: session.sweep_interval,
         sweep_batch: session.sweep_batch,
     }

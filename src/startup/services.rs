@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::parts;
+use super::{parts, webhooks};
 use crate::agent::Agents;
 use crate::domain::Clock;
 use crate::gateway::Gateway;
@@ -10,11 +10,12 @@ use crate::jail::Level;
 use crate::lifecycle::Shutdown;
 use crate::limits::Limits;
 use crate::security::sealing::SealingKeys;
+use crate::security::webhook_signing::WebhookSigner;
 use crate::security::workspace::Workspaces;
 use crate::service::{
     AuthenticationService, CredentialService, ErasureService, EventService, ForkService, HealthService,
     Idempotency, MetricsService, ModelService, PermissionService, Services, SessionRules, SessionService,
-    SpendingService, StandingRules, SteeringService, TenantService, TurnRules, TurnService,
+    SpendingService, StandingRules, SteeringService, TenantService, TurnRules, TurnService, WebhookService,
 };
 use crate::settings::Settings;
 use crate::store::Store;
@@ -32,6 +33,7 @@ pub(super) struct Parts<'a> {
     pub(super) authentication: Arc<AuthenticationService>,
     pub(super) sealing: SealingKeys,
     pub(super) gateway: Option<Gateway>,
+    pub(super) signer: WebhookSigner,
 }
 
 impl Parts<'_> {
@@ -53,6 +55,8 @@ impl Parts<'_> {
                 ttl: settings.session.ttl,
             },
         ));
+        let events = self.events(&sessions);
+        let webhooks = self.webhooks(&sessions);
         let patience = settings.limits.idempotency_wait;
         let idempotency = Arc::new(Idempotency::new(store(), clock(), patience));
         let turns = TurnService::new(
@@ -66,18 +70,6 @@ impl Parts<'_> {
                 read_batch: settings.events.read_batch,
                 attachment_max_bytes: settings.limits.attachment_max_bytes,
             },
-        );
-        let events = EventService::new(
-            store(),
-            agents(),
-            Arc::clone(&sessions),
-            Arc::clone(&self.authentication),
-            clock(),
-            self.shutdown.clone(),
-            StandingRules {
-                interval: settings.auth.recheck_interval,
-            },
-            settings.events.read_batch,
         );
         let forks = ForkService::new(
             store(),
@@ -120,6 +112,7 @@ impl Parts<'_> {
             permissions: Arc::new(permissions),
             tenants,
             erasure: Arc::new(erasure),
+            webhooks: Arc::new(webhooks),
             idempotency,
             spending: Arc::new(spending),
             credentials: Arc::new(credentials),
@@ -135,5 +128,31 @@ impl Parts<'_> {
                 self.isolation.into(),
             )),
         }
+    }
+
+    fn events(&self, sessions: &Arc<SessionService>) -> EventService {
+        EventService::new(
+            Arc::clone(&self.store),
+            self.agents.clone(),
+            Arc::clone(sessions),
+            Arc::clone(&self.authentication),
+            Arc::clone(&self.clock),
+            self.shutdown.clone(),
+            StandingRules {
+                interval: self.settings.auth.recheck_interval,
+            },
+            self.settings.events.read_batch,
+        )
+    }
+
+    fn webhooks(&self, sessions: &Arc<SessionService>) -> WebhookService {
+        WebhookService::new(
+            Arc::clone(&self.store),
+            self.agents.clone(),
+            Arc::clone(sessions),
+            Arc::clone(&self.clock),
+            self.signer.clone(),
+            webhooks::rules(self.settings),
+        )
     }
 }

@@ -7,6 +7,7 @@
 //! server writes to.
 
 mod reader;
+mod webhooks;
 
 use std::io::{BufRead, Write};
 
@@ -17,9 +18,9 @@ use sha2::{Digest as _, Sha256};
 use self::reader::{Line, Reader};
 use super::{Store, StoreError};
 use crate::domain::{
-    ApiKey, AuditEntry, BadEntry, Budget, BudgetStanding, Epoch, Event, EventId, EventQuery, KeyId,
+    ApiKey, AuditEntry, BadEntry, Budget, BudgetStanding, Delivery, Epoch, Event, EventId, EventQuery, KeyId,
     LedgerEntry, Permission, PermissionId, Session, SessionFilter, SessionId, StoredCredential, Tenant,
-    TenantId, TranscriptPath, Turn, TurnId, UserId,
+    TenantId, TranscriptPath, Turn, TurnId, UserId, Webhook,
 };
 
 const FORMAT: &str = "paddock-archive";
@@ -74,6 +75,18 @@ pub enum Record {
         tenant: TenantId,
         /// The budget.
         budget: Budget,
+    },
+    /// A webhook.
+    Webhook {
+        /// Whose.
+        tenant: TenantId,
+        /// The webhook.
+        webhook: Box<Webhook>,
+    },
+    /// An event on its way to a webhook, or delivered.
+    Delivery {
+        /// The delivery.
+        delivery: Box<Delivery>,
     },
     /// A session.
     Session {
@@ -308,8 +321,10 @@ async fn write_records(
             }
             write_usage(store, id, None, lines).await?;
             write_budgets(store, id, lines).await?;
+            webhooks::write_webhooks(store, id, lines).await?;
             damaged.extend(write_sessions(store, id, &SessionFilter::default(), lines).await?);
             write_permissions(store, id, None, lines).await?;
+            webhooks::write_deliveries(store, id, lines).await?;
         }
     }
 }

@@ -25,7 +25,7 @@ pub use contract::{
     AuditStore, Begun, BudgetStore, CredentialStore, ERASED, ErasureStore, EventLog, IdempotencyStore,
     KeyStore, LeaseStore, LogBounds, PermissionFilter, PermissionStore, PlatformStore, RateStore,
     RequestAnswer, RestoreStore, SessionStore, Store, TenantStore, TranscriptAppended, TranscriptStore,
-    TrimKind, TurnEnd, TurnStore, UsageLedger,
+    TrimKind, TurnEnd, TurnStore, UsageLedger, WebhookStore,
 };
 pub use error::StoreError;
 

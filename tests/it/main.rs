@@ -42,3 +42,4 @@ mod support;
 mod transcripts;
 mod turns;
 mod unused;
+mod webhooks;

@@ -73,7 +73,7 @@ impl FromRequest for LastEventId {
 }
 
 /// The place that a cursor names.
-fn cursor(text: &str) -> Result<EventId, Problem> {
+pub(super) fn cursor(text: &str) -> Result<EventId, Problem> {
     let number = text.parse().ok().and_then(EventId::from_number);
     number.ok_or_else(|| {
         Problem::new(ProblemCode::InvalidCursor)

@@ -20,6 +20,7 @@ pub mod steering;
 pub mod tenants;
 pub mod turns;
 pub mod usage;
+pub mod webhooks;
 
 use crate::domain::{SessionId, TenantName, TurnId};
 

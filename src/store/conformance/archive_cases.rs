@@ -6,6 +6,8 @@ use crate::store::archive::{self, ArchiveError};
 /// Something of everything.
 pub(in crate::store::conformance) async fn fill(fixture: &Fixture) {
     let (store, owner) = (&*fixture.store, fixture.tenant);
+    let webhook = webhook_cases::webhook_of(&[EventKind::Message]);
+    store.insert_webhook(owner, &webhook, 99, &note()).await.unwrap();
     for user in ["alice", "bob"] {
         let session = Session {
             title: Some("Tidy up".into()),

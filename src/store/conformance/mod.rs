@@ -253,6 +253,7 @@ mod statements;
 mod tenant_cases;
 mod transcript_cases;
 mod turn_cases;
+mod webhook_cases;
 
 mod cases {
     pub(super) use super::archive_cases::*;
@@ -264,6 +265,7 @@ mod cases {
     pub(super) use super::tenant_cases::*;
     pub(super) use super::transcript_cases::*;
     pub(super) use super::turn_cases::*;
+    pub(super) use super::webhook_cases::*;
 }
 
 macro_rules! conformance {
@@ -337,6 +339,10 @@ macro_rules! conformance {
             a_request_whose_server_is_gone_is_billed_at_what_was_seen,
             many_at_once_spend_no_more_than_the_limit_and_one_request,
             no_sequence_of_steps_loses_or_invents_money,
+            webhooks_are_kept_changed_and_removed_for_their_tenant,
+            each_event_that_a_webhook_wants_is_to_be_delivered_once,
+            deliveries_are_claimed_settled_and_made_again,
+            what_happened_before_is_delivered_from_a_cursor_on,
             a_request_is_done_once,
             a_secret_is_the_first_one,
             transcripts_read_back_as_they_were_written,

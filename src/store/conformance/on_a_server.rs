@@ -59,6 +59,7 @@ async fn what_is_pending_is_told_without_being_done() {
         (6, "ledger and budgets"),
         (7, "policies and rates"),
         (8, "log bounds"),
+        (9, "webhooks"),
     ]
     .map(|(version, description)| (version, description.to_owned()));
     assert_eq!(names(SqliteStore::pending_migrations(&file).await.unwrap()), all);

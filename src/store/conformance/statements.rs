@@ -145,6 +145,7 @@ async fn tour<E: Engine>(store: &Arc<SqlStore<E>>) {
         .await
         .expect_err("the epoch is another by now");
 
+    webhook_cases::tour(&fixture, id).await;
     let key = record_cases::key_of("tour", 77);
     store.insert_key(tenant, &key, &note()).await.unwrap();
     store.find_key(key.digest).await.unwrap();
@@ -302,7 +303,7 @@ fn all_of_them<E: Engine>(store: &SqlStore<E>, restored_by: &SqlStore<E>) -> Vec
 }
 
 /// Tables of a few rows, or of one for each thing that waits: a scan of them is no fault.
-const SMALL: [&str; 2] = ["tenants", "removed_sessions"];
+const SMALL: [&str; 3] = ["tenants", "removed_sessions", "webhooks"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sqlite_scans_no_table_that_grows() {

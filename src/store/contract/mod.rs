@@ -7,6 +7,7 @@ mod sessions;
 mod tenants;
 mod transcripts;
 mod turns;
+mod webhooks;
 
 use std::fmt::Debug;
 
@@ -18,6 +19,7 @@ pub use tenants::{AuditStore, ERASED, ErasureStore, KeyStore, RateStore, TenantS
 pub(in crate::store) use transcripts::parse_lines;
 pub use transcripts::{TranscriptAppended, TranscriptStore};
 pub use turns::{EventLog, LogBounds, RequestAnswer, TrimKind, TurnEnd, TurnStore};
+pub use webhooks::WebhookStore;
 
 /// All of it: what the layers above hold.
 pub trait Store:
@@ -36,6 +38,7 @@ pub trait Store:
     + BudgetStore
     + CredentialStore
     + IdempotencyStore
+    + WebhookStore
     + RestoreStore
     + PlatformStore
     + Debug
@@ -60,6 +63,7 @@ impl<T> Store for T where
         + BudgetStore
         + CredentialStore
         + IdempotencyStore
+        + WebhookStore
         + RestoreStore
         + PlatformStore
         + Debug

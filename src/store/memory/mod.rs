@@ -8,6 +8,7 @@ mod records;
 mod sessions;
 mod tenants;
 mod turns;
+mod webhooks;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,9 +17,9 @@ use chrono::{DateTime, Utc};
 
 use super::{Result, StoreError};
 use crate::domain::{
-    ApiKey, AuditEntry, Budget, BudgetId, EntryId, Epoch, Event, EventId, InstanceId, KeyId, LedgerEntry,
-    Permission, PermissionId, Session, SessionId, StoredCredential, Tenant, TenantId, TenantName,
-    TranscriptEntry, TranscriptPath, Turn, TurnId,
+    ApiKey, AuditEntry, Budget, BudgetId, Delivery, EntryId, Epoch, Event, EventId, InstanceId, KeyId,
+    LedgerEntry, Permission, PermissionId, Session, SessionId, StoredCredential, Tenant, TenantId,
+    TenantName, TranscriptEntry, TranscriptPath, Turn, TurnId, Webhook, WebhookId,
 };
 
 /// A store in memory.
@@ -40,6 +41,10 @@ struct State {
     ledger: BTreeMap<EntryId, (TenantId, LedgerEntry)>,
     budgets: BTreeMap<BudgetId, (TenantId, Budget)>,
     running: BTreeMap<EntryId, money::Running>,
+    webhooks: BTreeMap<WebhookId, (TenantId, Webhook)>,
+    deliveries: BTreeMap<u64, Delivery>,
+    /// The number of the newest delivery.
+    deliveries_made: u64,
     requests: HashMap<(TenantId, String), Request>,
     secrets: HashMap<String, [u8; 32]>,
 }

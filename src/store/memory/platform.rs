@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 
 use super::{Kept, MemoryStore};
 use crate::domain::{
-    Epoch, Permission, PermissionDecision, PermissionId, PermissionResolution, SessionId, SessionStatus,
-    TenantId, TranscriptEntry,
+    Delivery, Epoch, Permission, PermissionDecision, PermissionId, PermissionResolution, SessionId,
+    SessionStatus, TenantId, TranscriptEntry,
 };
 use crate::store::archive::Record;
 use crate::store::{PlatformStore, RestoreStore, Result, StoreError};
@@ -173,6 +173,14 @@ impl RestoreStore for MemoryStore {
                         .map_err(|reason| StoreError::corrupt("entry of a transcript", reason))?;
                     let kept = state.sessions.get_mut(&session).ok_or_else(|| kept_of(session))?;
                     kept.write_down(&path, vec![entry]);
+                }
+                Record::Webhook { tenant, webhook } => {
+                    state.webhooks.insert(webhook.id, (tenant, *webhook));
+                }
+                Record::Delivery { delivery } => {
+                    let number = state.next_delivery();
+                    let delivery = Delivery { number, ..*delivery };
+                    state.deliveries.insert(number, delivery);
                 }
                 Record::Permission { tenant, permission } => {
                     state.permissions.insert(permission.id, (tenant, *permission));

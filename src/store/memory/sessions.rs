@@ -179,6 +179,7 @@ impl SessionStore for MemoryStore {
             state
                 .permissions
                 .retain(|_, (_, permission)| permission.session != id);
+            state.deliveries.retain(|_, delivery| delivery.session != id);
         }
         Ok(unused)
     }

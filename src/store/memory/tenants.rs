@@ -236,6 +236,8 @@ impl State {
         });
         self.permissions
             .retain(|_, (_, permission)| !gone.contains(&permission.session));
+        self.deliveries
+            .retain(|_, delivery| !gone.contains(&delivery.session));
         self.settle_of(|owner, spender| is_theirs(&owner, &spender.user));
         for (owner, entry) in self.ledger.values_mut() {
             if is_theirs(owner, &entry.spender.user)
@@ -270,6 +272,7 @@ impl ErasureStore for MemoryStore {
         state.keys.retain(|_, (owner, _)| *owner != tenant);
         state.budgets.retain(|_, (owner, _)| *owner != tenant);
         state.credentials.remove(&tenant);
+        state.webhooks.retain(|_, (owner, _)| *owner != tenant);
         let known = state.tenants.values().find(|known| known.id == tenant).cloned();
         if let Some(known) = known {
             state.tenants.remove(&known.name);

@@ -37,6 +37,7 @@ impl TurnStore for MemoryStore {
         };
         kept.turns.insert(turn.id, queued);
         kept.events.extend_from_slice(events);
+        state.deliver(tenant, session, events);
         state.keep_answer(tenant, answer);
         Ok(())
     }
@@ -73,6 +74,7 @@ impl TurnStore for MemoryStore {
         kept.events.extend_from_slice(events);
         kept.session.message_count += 1;
         kept.touch(turn.started_at);
+        state.deliver(tenant, session, events);
         state.keep_answer(tenant, answer);
         Ok(())
     }
@@ -101,6 +103,7 @@ impl TurnStore for MemoryStore {
         if let Some(id) = end.claude_session_id {
             kept.session.claude_session_id = id;
         }
+        state.deliver(tenant, end.session, events);
         for entry in &end.usage {
             state.enter_usage(tenant, entry);
         }
@@ -151,10 +154,10 @@ impl EventLog for MemoryStore {
         epoch: Epoch,
         events: &[Event],
     ) -> Result<()> {
-        self.lock()
-            .owned(tenant, session, epoch, events)?
-            .events
-            .extend_from_slice(events);
+        let mut state = self.lock();
+        let kept = state.owned(tenant, session, epoch, events)?;
+        kept.events.extend_from_slice(events);
+        state.deliver(tenant, session, events);
         Ok(())
     }
 

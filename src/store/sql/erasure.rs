@@ -41,6 +41,10 @@ impl<E: Engine> ErasureStore for SqlStore<E> {
                 sql("DELETE FROM budgets WHERE tenant_id = $1"),
             ),
             (
+                "erase a tenant's webhooks",
+                sql("DELETE FROM webhooks WHERE tenant_id = $1"),
+            ),
+            (
                 "erase a tenant's credential",
                 sql("DELETE FROM model_credentials WHERE tenant_id = $1"),
             ),

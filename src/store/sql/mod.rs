@@ -25,6 +25,7 @@ pub mod statement;
 mod tenants;
 mod transcripts;
 mod turns;
+mod webhooks;
 mod writer;
 
 use std::sync::Arc;

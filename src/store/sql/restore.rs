@@ -139,6 +139,14 @@ async fn restore<E: Engine>(transaction: &mut Transaction<E>, same: &[Record]) -
             });
             restore_transcript(transaction, *session, path, lines).await?;
         }
+        Record::Webhook { tenant, webhook } => {
+            let insert = super::webhooks::insert(*tenant, webhook)?;
+            transaction.run("restore a webhook", insert).await?;
+        }
+        Record::Delivery { delivery } => {
+            let insert = super::webhooks::insert_delivery(delivery)?;
+            transaction.run("restore a delivery", insert).await?;
+        }
         Record::Permission { tenant, permission } => {
             let insert = insert_permission(*tenant, permission)?;
             if transaction.run("restore a permission", insert).await? == 0 {

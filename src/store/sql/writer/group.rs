@@ -10,7 +10,7 @@ use super::super::idempotency::finish;
 use super::super::money;
 use super::super::rows::{event_id, is_queued, status};
 use super::super::statement::{Value, chunks, padded, sql};
-use super::super::{Database, Transaction};
+use super::super::{Database, Transaction, webhooks};
 use super::{Job, Work};
 use crate::domain::{
     EventId, SessionId, SessionStatus, TenantId, TranscriptEntry, TranscriptPath, Turn, TurnId, TurnStatus,
@@ -26,6 +26,8 @@ struct Owned {
     stored: EventId,
     last: EventId,
     has_log: bool,
+    /// Whether its tenant has events sent anywhere.
+    has_webhooks: bool,
     /// The turn that has begun and has no outcome.
     running: Option<TurnId>,
     /// The turns that wait.
@@ -67,6 +69,7 @@ pub(super) async fn commit<E: Engine>(database: &Arc<Database<E>>, jobs: &[Job])
         return Ok(outcomes);
     }
     insert_events(&mut transaction, &writes).await?;
+    deliver(&mut transaction, &writes, &sessions).await?;
     for (session, at) in logs_begun {
         let note = sql("UPDATE sessions SET log_from = COALESCE(log_from, $2), \
              events_from = COALESCE(events_from, $2) WHERE id = $1")
@@ -108,7 +111,8 @@ async fn look_up<E: Engine>(
     let ids: BTreeSet<_> = jobs.iter().map(|job| job.session).collect();
     let ids: Vec<Value> = padded(ids.iter().map(|id| Value::from(id.as_uuid())).collect());
     let found = sql("SELECT id, tenant_id, epoch, status, log_from, events_from, \
-         (SELECT MAX(events.id) FROM events WHERE events.session_id = sessions.id) AS last_event_id \
+         (SELECT MAX(events.id) FROM events WHERE events.session_id = sessions.id) AS last_event_id, \
+         (SELECT COUNT(*) FROM webhooks WHERE webhooks.tenant_id = sessions.tenant_id) AS webhooks \
          FROM sessions WHERE id IN ")
     .push_row(ids.clone())
     .push(" ORDER BY id")
@@ -124,6 +128,7 @@ async fn look_up<E: Engine>(
             status: status(&row)?,
             stored: last,
             last,
+            has_webhooks: row.integer("webhooks")? > 0,
             has_log: row.time_or_null("log_from")?.is_some() && row.time_or_null("events_from")?.is_some(),
             running: None,
             queued: BTreeSet::new(),
@@ -216,6 +221,21 @@ async fn insert_events<E: Engine>(
         transaction.run("append events", insert).await?;
     }
     Ok(())
+}
+
+/// Makes deliveries of the events, for the webhooks that want them.
+async fn deliver<E: Engine>(
+    transaction: &mut Transaction<E>,
+    writes: &[(usize, &Job, bool)],
+    sessions: &HashMap<SessionId, Owned>,
+) -> Result<()> {
+    let events: Vec<_> = writes
+        .iter()
+        .map(|(_, job, _)| *job)
+        .filter(|job| sessions.get(&job.session).is_some_and(|owned| owned.has_webhooks))
+        .flat_map(|job| job.work.rows().iter().map(|row| (job.session, row.id)))
+        .collect();
+    webhooks::deliver(transaction, &events).await
 }
 
 /// Keeps what the request that asks for a turn is answered with.
