@@ -1,16 +1,31 @@
 #!/usr/bin/env bash
-# Installs what the tests need and the machine lacks: PostgreSQL's server binaries, from Debian's packages.
+# Installs what the tests need and the machine lacks: PostgreSQL's server binaries, nginx, Chromium, curl and httpx from Debian's
+# packages, and clients from npm.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
-if command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then exit 0; fi
+missing=()
+command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
+[ -x /usr/sbin/nginx ] || command -v nginx >/dev/null || missing+=(nginx-light)
+command -v chromium >/dev/null || missing+=(chromium)
+command -v curl >/dev/null || missing+=(curl)
+/usr/bin/python3 -c 'import httpx' 2>/dev/null || missing+=(python3-httpx)
 
-command -v apt-get >/dev/null || {
-  echo "install-test-tools: PostgreSQL's server binaries (initdb, postgres) are needed; install them" >&2
-  exit 1
-}
-as_root=()
-if [ "$(id -u)" != 0 ]; then as_root=(sudo); fi
-echo "install-test-tools: installing PostgreSQL" >&2
-"${as_root[@]}" apt-get update -qq
-# The tests start clusters of their own; the package is not to start one.
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >&2
+if [ "${#missing[@]}" -gt 0 ]; then
+  command -v apt-get >/dev/null || {
+    echo "install-test-tools: these are needed; install them: ${missing[*]}" >&2
+    exit 1
+  }
+  as_root=()
+  if [ "$(id -u)" != 0 ]; then as_root=(sudo); fi
+  echo "install-test-tools: installing ${missing[*]}" >&2
+  "${as_root[@]}" apt-get update -qq
+  # The tests start servers of their own; the packages are to start none.
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+fi
+
+if [ ! -d tools/test-clients/node_modules/ws ]; then
+  command -v npm >/dev/null || { echo "install-test-tools: npm is needed (install Node.js)" >&2; exit 1; }
+  (cd tools/test-clients && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
+fi

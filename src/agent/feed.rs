@@ -27,7 +27,16 @@ pub struct FeedItem {
     pub json: Bytes,
 }
 
+/// What an item takes in memory besides its JSON, in bytes, about.
+const ITEM_BYTES: usize = 160;
+
 impl FeedItem {
+    /// What it takes in memory, in bytes, about.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.json.len() + ITEM_BYTES
+    }
+
     /// Renders an event.
     ///
     /// # Errors
@@ -78,7 +87,7 @@ struct Tail {
 }
 
 impl Feed {
-    /// An empty feed that holds at most `max_bytes` of rendered events, and at least the newest one.
+    /// An empty feed that holds at most `max_bytes` of events, and at least the newest one.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
         Self {
@@ -93,12 +102,12 @@ impl Feed {
         let last = {
             let mut tail = self.lock();
             for item in items {
-                tail.bytes += item.json.len();
+                tail.bytes += item.weight();
                 tail.items.push_back(Arc::new(item));
             }
             while tail.bytes > self.max_bytes && tail.items.len() > 1 {
                 if let Some(oldest) = tail.items.pop_front() {
-                    tail.bytes -= oldest.json.len();
+                    tail.bytes -= oldest.weight();
                     tail.dropped_to = Some(oldest.id);
                 }
             }
@@ -242,7 +251,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_a_reader_behind_the_bound_is_sent_to_the_store() {
-        let feed = Feed::new(item(1, "xxxx").json.len() * 3);
+        let feed = Feed::new(item(1, "xxxx").weight() * 3);
         feed.start_after(item(0, "").id);
         for sequence in 1..=100 {
             feed.publish([item(sequence, "xxxx")]);

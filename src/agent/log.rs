@@ -405,13 +405,13 @@ impl SessionLog {
             .collect()
     }
 
-    /// Shows events; how long they are as readers get them.
+    /// Shows events; what they take in memory, in bytes.
     fn publish(&self, events: &[Event]) -> Result<usize, LogError> {
         let items = events
             .iter()
             .map(FeedItem::render)
             .collect::<Result<Vec<_>, _>>()?;
-        let bytes = items.iter().map(|item| item.json.len()).sum();
+        let bytes = items.iter().map(FeedItem::weight).sum();
         self.feed.publish(items);
         Ok(bytes)
     }

@@ -34,6 +34,11 @@ impl Stream {
         assert_eq!(header("cache-control").as_deref(), Some("no-cache"));
         assert_eq!(header("x-accel-buffering").as_deref(), Some("no"));
         assert!(header("x-request-id").is_some());
+        Self::behind_a_proxy(response)
+    }
+
+    /// One that came through a proxy, which keeps what was meant for it.
+    pub(crate) fn behind_a_proxy(response: Response) -> Self {
         Self {
             response,
             unread: String::new(),
