@@ -7,14 +7,14 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use hmac::Mac as _;
 use serde::Serialize;
-use sha2::Sha256;
 use utoipa::ToSchema;
 
 use super::ApiLimits;
 use super::problem::{Problem, ProblemCode};
 use crate::domain::{Page, TenantId};
+use crate::security::signing::hmac_by;
 
 /// How much of a signature is kept, in bytes.
 const TAG_BYTES: usize = 16;
@@ -45,7 +45,7 @@ impl<T> PageView<T> {
 
 /// Signs cursors. All instances of a server have the same key.
 #[derive(Clone)]
-pub struct CursorKey([u8; 64]);
+pub struct CursorKey([u8; 32]);
 
 impl std::fmt::Debug for CursorKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -67,13 +67,8 @@ pub struct CursorScope<'a> {
 impl CursorKey {
     /// Signs with this secret.
     #[must_use]
-    pub fn new(secret: [u8; 32]) -> Self {
-        // As long as a block of the hash; HMAC pads a shorter key with zeros.
-        let mut block = [0; 64];
-        for (place, byte) in block.iter_mut().zip(secret) {
-            *place = byte;
-        }
-        Self(block)
+    pub const fn new(secret: [u8; 32]) -> Self {
+        Self(secret)
     }
 
     /// The cursor after the entry of this key.
@@ -101,7 +96,7 @@ impl CursorKey {
     }
 
     fn tag(&self, scope: CursorScope<'_>, key: &str) -> [u8; TAG_BYTES] {
-        let mut mac = Hmac::<Sha256>::new(&self.0.into());
+        let mut mac = hmac_by(&self.0);
         let tenant = scope.tenant.to_string();
         let parts = [scope.list, &tenant, key];
         // Each with its length, so that no two lists of parts read the same.

@@ -6,6 +6,7 @@ pub mod oidc;
 pub mod outgoing;
 pub mod ownership;
 pub mod sealing;
+pub mod signing;
 pub mod tickets;
 pub mod tls;
 pub mod walk;

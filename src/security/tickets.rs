@@ -5,11 +5,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use hmac::{Hmac, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use uuid::Uuid;
 
+use super::signing::hmac_by;
 use crate::domain::{KeyId, Role, SessionId, TenantId, UserId};
 
 /// Signs tickets. All instances of a server have the same key.
@@ -67,12 +68,7 @@ impl TicketKey {
     }
 
     fn mac(&self, said: &str) -> Hmac<Sha256> {
-        // As long as a block of the hash; HMAC pads a shorter key with zeros.
-        let mut block = [0; 64];
-        for (place, byte) in block.iter_mut().zip(self.0) {
-            *place = byte;
-        }
-        let mut mac = Hmac::<Sha256>::new(&block.into());
+        let mut mac = hmac_by(&self.0);
         mac.update(said.as_bytes());
         mac
     }

@@ -4,10 +4,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use hmac::Mac as _;
 use secrecy::SecretString;
-use sha2::Sha256;
 
+use super::signing::hmac_by;
 use crate::domain::WebhookId;
 
 /// Makes webhooks' secrets, and signs with them.
@@ -44,7 +44,7 @@ impl WebhookSigner {
         body: &[u8],
     ) -> String {
         let signatures = versions.into_iter().map(|version| {
-            let mut mac = mac(&self.key(webhook, version));
+            let mut mac = hmac_by(&self.key(webhook, version));
             mac.update(format!("{message}.{unix_seconds}.").as_bytes());
             mac.update(body);
             format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
@@ -53,19 +53,10 @@ impl WebhookSigner {
     }
 
     fn key(&self, webhook: WebhookId, version: u32) -> [u8; 32] {
-        let mut mac = mac(&self.0);
+        let mut mac = hmac_by(&self.0);
         mac.update(format!("webhook:{webhook}:{version}").as_bytes());
         mac.finalize().into_bytes().into()
     }
-}
-
-fn mac(key: &[u8; 32]) -> Hmac<Sha256> {
-    // As long as a block of the hash; HMAC pads a shorter key with zeros.
-    let mut block = [0; 64];
-    for (place, byte) in block.iter_mut().zip(key) {
-        *place = *byte;
-    }
-    Hmac::<Sha256>::new(&block.into())
 }
 
 #[cfg(test)]

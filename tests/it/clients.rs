@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 
-use crate::support::{AppBuilder, Client, PATIENCE, Stream, TestApp, until};
+use crate::support::{AppBuilder, Client, PATIENCE, Stream, TestApp, read_request, until};
 
 /// How many connections are cut, and after how many bytes.
 const CUTS: usize = 3;
@@ -229,23 +229,8 @@ async fn result_of(listener: TcpListener) -> Value {
     let page = std::fs::read_to_string(script("follow.html")).unwrap();
     loop {
         let (mut stream, _) = listener.accept().await.unwrap();
-        let mut read = Vec::new();
-        let body = loop {
-            if stream.read_buf(&mut read).await.unwrap() == 0 {
-                break None;
-            }
-            let text = String::from_utf8_lossy(&read).into_owned();
-            let Some((head, body)) = text.split_once("\r\n\r\n") else {
-                continue;
-            };
-            let length = head
-                .lines()
-                .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok())
-                .unwrap_or(0);
-            if body.len() >= length {
-                break head.starts_with("POST /result").then(|| body.to_owned());
-            }
-        };
+        let request = read_request(&mut stream).await;
+        let body = request.and_then(|(head, body)| head.starts_with("POST /result").then_some(body));
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close\r\ncontent-length";
         let _gone = stream
             .write_all(format!("{head}: {}\r\n\r\n{page}", page.len()).as_bytes())

@@ -8,10 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
-use crate::support::{AppBuilder, Client, until};
+use crate::support::{AppBuilder, Client, read_request, until};
 
 /// What a hook got.
 #[derive(Debug, Clone)]
@@ -78,22 +78,8 @@ impl Receiver {
     }
 
     async fn take(self, mut stream: tokio::net::TcpStream) {
-        let mut read = Vec::new();
-        let (head, body) = loop {
-            if stream.read_buf(&mut read).await.unwrap_or(0) == 0 {
-                return;
-            }
-            let text = String::from_utf8_lossy(&read).into_owned();
-            let Some((head, body)) = text.split_once("\r\n\r\n") else {
-                continue;
-            };
-            let length = head
-                .lines()
-                .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok())
-                .unwrap_or(0);
-            if body.len() >= length {
-                break (head.to_owned(), body.to_owned());
-            }
+        let Some((head, body)) = read_request(&mut stream).await else {
+            return;
         };
         let headers = head.lines().skip(1).filter_map(|line| {
             let (name, value) = line.split_once(": ")?;

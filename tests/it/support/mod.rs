@@ -2,6 +2,7 @@
 
 mod client;
 mod contract;
+mod http;
 mod served;
 mod sse;
 
@@ -19,6 +20,7 @@ use serde_json::Value;
 
 pub(crate) use client::{Answer, Client, read};
 pub(crate) use contract::document;
+pub(crate) use http::read_request;
 pub(crate) use served::{Served, paddock};
 pub(crate) use sse::{Frame, Stream, joined};
 
