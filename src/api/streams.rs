@@ -1,6 +1,5 @@
 //! Events as they come, as server-sent events or as lines of JSON; and a sign of life while none do.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use actix_web::http::header;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _, stream};
 
-use crate::service::{FeedItem, LogStream};
+use crate::service::{Error, FeedItem, LogStream};
 
 /// How soon a browser is to reconnect, in milliseconds.
 const RETRY: &[u8] = b"retry: 2000\n\n";
@@ -78,23 +77,25 @@ pub fn response(events: LogStream, framing: Framing, heartbeat: Duration) -> Htt
 }
 
 fn frames(
-    events: impl Stream<Item = Arc<FeedItem>> + Unpin,
+    events: impl Stream<Item = Result<Arc<FeedItem>, Error>> + Unpin,
     framing: Framing,
     heartbeat: Duration,
-) -> impl Stream<Item = Result<Bytes, Infallible>> {
+) -> impl Stream<Item = Result<Bytes, Error>> {
     let start = stream::iter([Bytes::from_static(framing.start())]);
     let rest = stream::unfold(events, move |mut events| async move {
         let frame = match tokio::time::timeout(heartbeat, events.next()).await {
-            Ok(Some(item)) => framing.frame(&item),
+            Ok(Some(Ok(item))) => Ok(framing.frame(&item)),
+            // The response breaks off: a client that is not told of its end knows that there is more.
+            Ok(Some(Err(error))) => Err(error),
             Ok(None) => return None,
-            Err(_silence) => Bytes::from_static(framing.sign_of_life()),
+            Err(_silence) => Ok(Bytes::from_static(framing.sign_of_life())),
         };
         Some((frame, events))
     });
     start
         .filter(|start| std::future::ready(!start.is_empty()))
-        .chain(rest)
         .map(Ok)
+        .chain(rest)
 }
 
 #[cfg(test)]
@@ -112,7 +113,7 @@ mod tests {
         });
         let late = stream::once(async {
             tokio::time::sleep(Duration::from_secs(25)).await;
-            item
+            Ok(item)
         });
         frames(Box::pin(late), framing, Duration::from_secs(10))
             .map(|frame| String::from_utf8(frame.unwrap().to_vec()).unwrap())

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::log_reader::ReadError;
 use crate::agent::handle::AskError;
 use crate::agent::log::LogError;
 use crate::agent::{SteeringError, TurnRefused};
@@ -229,6 +230,18 @@ pub enum Error {
 
 /// How long a client is asked to wait for a busy session or a stopping server.
 pub(super) const RETRY_SOON: Duration = Duration::from_secs(2);
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Store(error) => Self::Store(error),
+            error @ ReadError::Render(_) => Self::Internal {
+                action: "the session's log was not read",
+                source: Box::new(error),
+            },
+        }
+    }
+}
 
 impl From<TooOften> for Error {
     fn from(error: TooOften) -> Self {

@@ -7,11 +7,15 @@ use std::task::{Context, Poll};
 
 use futures_util::{Stream, StreamExt as _, stream};
 
+use super::error::Error;
 use super::log_reader::LogReader;
 use crate::agent::feed::FeedItem;
 
-/// Events of a log, in their order. Dropping it leaves the log, and the turn, alone.
-pub struct LogStream(Pin<Box<dyn Stream<Item = Arc<FeedItem>>>>);
+/// One event, or why there are no more.
+type Read = Result<Arc<FeedItem>, Error>;
+
+/// Events of a log, in their order; after an error, nothing more. Dropping it leaves the log, and the turn, alone.
+pub struct LogStream(Pin<Box<dyn Stream<Item = Read>>>);
 
 impl std::fmt::Debug for LogStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -20,7 +24,7 @@ impl std::fmt::Debug for LogStream {
 }
 
 impl Stream for LogStream {
-    type Item = Arc<FeedItem>;
+    type Item = Read;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.as_mut().poll_next(context)
@@ -28,29 +32,27 @@ impl Stream for LogStream {
 }
 
 impl LogStream {
-    pub(super) fn of(items: impl Stream<Item = Arc<FeedItem>> + 'static) -> Self {
+    pub(super) fn of(items: impl Stream<Item = Read> + 'static) -> Self {
         Self(Box::pin(items))
     }
 
-    /// What a reader finds; where it follows, also what comes, until nothing will. A store that does not answer ends it:
-    /// its client goes on from its cursor.
+    /// What a reader finds; where it follows, also what comes, until nothing will.
     pub(super) fn read(reader: LogReader, follow: bool) -> Self {
-        let batches = stream::unfold(reader, move |mut reader| async move {
+        let batches = stream::unfold(Some(reader), move |reader| async move {
+            let mut reader = reader?;
             loop {
                 reader.mark();
                 // Before the look: what came before the end is read all the same.
                 let is_over = !follow || reader.has_ended();
                 match reader.read().await {
-                    Ok(items) if !items.is_empty() => return Some((stream::iter(items), reader)),
+                    Ok(items) if !items.is_empty() => {
+                        let items: Vec<Read> = items.into_iter().map(Ok).collect();
+                        return Some((stream::iter(items), Some(reader)));
+                    }
                     Ok(_nothing) if is_over => return None,
                     Ok(_nothing) => reader.changed().await,
-                    Err(error) => {
-                        tracing::warn!(
-                            error = &error as &dyn std::error::Error,
-                            "a reader's stream was ended"
-                        );
-                        return None;
-                    }
+                    // Told, so that nobody takes what came so far for all there is.
+                    Err(error) => return Some((stream::iter(vec![Err(error.into())]), None)),
                 }
             }
         });
@@ -62,7 +64,7 @@ impl LogStream {
         Self::of(stream::unfold(Some(self), |rest| async move {
             let mut rest = rest?;
             let item = rest.next().await?;
-            let goes_on = !item.terminal;
+            let goes_on = item.as_ref().is_ok_and(|item| !item.terminal);
             Some((item, goes_on.then_some(rest)))
         }))
     }

@@ -48,7 +48,7 @@ pub(super) fn follow(started: StartedTurn, reader: LogReader, clock: Arc<dyn Clo
     };
     let batches = stream::unfold(follower, |mut follower| async move {
         let items = follower.next().await?;
-        Some((stream::iter(items), follower))
+        Some((stream::iter(items.into_iter().map(Ok)), follower))
     });
     LogStream::of(batches.flatten())
 }

@@ -6,7 +6,7 @@ use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, get, web};
 use chrono::{DateTime, Utc};
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use strum::IntoEnumIterator as _;
@@ -234,7 +234,7 @@ fn wanted(request: &HttpRequest) -> Option<Framing> {
 
 async fn page(events: LogStream, size: u32) -> Result<HttpResponse, Problem> {
     let size = size as usize;
-    let mut items: Vec<_> = events.take(size.saturating_add(1)).collect().await;
+    let mut items: Vec<_> = events.take(size.saturating_add(1)).try_collect().await?;
     let is_last = items.len() <= size;
     items.truncate(size);
     let next_cursor = items.last().filter(|_| !is_last).map(|last| last.id.to_string());

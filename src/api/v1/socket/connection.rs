@@ -92,7 +92,11 @@ impl Connection {
                     line.reply(&reply).await
                 }
                 event = events.next() => match event {
-                    Some(event) => line.event(&event).await,
+                    Some(Ok(event)) => line.event(&event).await,
+                    Some(Err(error)) => {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "a connection's log cannot be read");
+                        Err(End::Close(CloseCode::Error, "the log cannot be read"))
+                    }
                     None => Err(End::Close(CloseCode::Normal, "nothing more will come")),
                 },
                 _ = pings.tick() => {
