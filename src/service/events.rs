@@ -99,8 +99,10 @@ impl EventService {
 
     /// The same as [`Self::read`], for whoever sees to it that the caller is let go.
     pub async fn open(&self, caller: &Principal, order: EventOrder) -> Result<Option<LogStream>, Error> {
-        // First: what closes the session from now on ends the reading too.
+        // Only of what is the caller's is anything opened.
+        self.sessions.find(caller, order.session).await?;
         let log = self.agents.open_log(caller.tenant, order.session);
+        // Again: what closed it before the log was opened is seen now, and what does later ends the reading.
         let session = self.sessions.find(caller, order.session).await?;
         check_cursor(&*self.store, &log, order.after).await?;
         let turn_is_over = match order.turn {

@@ -312,6 +312,38 @@ async fn whoever_follows_is_let_go_when_the_session_is_closed_and_told_not_to_co
 }
 
 #[tokio::test]
+async fn whoever_asks_for_another_tenants_log_gets_nothing_and_harms_nothing() {
+    let keys = [
+        ("acme-member", "member", "acme", None),
+        ("rival-member", "member", "rival", None),
+    ];
+    let app = AppBuilder::fake().with_keys(&keys).start();
+    let session = app.client_with("acme-member").session("alice").await;
+    let folder = app.folder.clone();
+    drop(app);
+    // The first that this server hears of the session is from somebody whose it is not.
+    let app = AppBuilder::fake().with_keys(&keys).in_folder_of(&folder).start();
+    let (acme, rival) = (app.client_with("acme-member"), app.client_with("rival-member"));
+    for query in ["", "follow=false", "after=0"] {
+        for accept in [SSE, NDJSON, "application/json"] {
+            let request = rival.request(Method::GET, &path(&session, query));
+            let response = request.header(ACCEPT, accept).send().await.unwrap();
+            assert_eq!(response.status(), 404);
+        }
+    }
+    let mut reader = follow(&acme, &session, "").await;
+    assert_eq!(acme.answer(&session, "hello").await, "You said: hello");
+    assert_eq!(types(&reader.until("done").await)[0], "message");
+    let foreign = id(&lines(&acme, &session, "").await[0]);
+    let own = rival.session("eve").await;
+    rival.answer(&own, "hello").await;
+    let answer = rival.get(&path(&own, &format!("after={foreign}"))).await;
+    if foreign % 8192 != id(&lines(&rival, &own, "").await[0]) % 8192 {
+        answer.problem(400, "invalid_cursor");
+    }
+}
+
+#[tokio::test]
 async fn one_turn_alone_can_be_followed_to_its_end() {
     let app = AppBuilder::fake().start();
     let client = app.client();
