@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::ApiLimits;
 use super::problem::{Problem, ProblemCode};
 use crate::domain::{Page, TenantId};
-use crate::security::signing::hmac_by;
+use crate::service::hmac_by;
 
 /// How much of a signature is kept, in bytes.
 const TAG_BYTES: usize = 16;

@@ -2,15 +2,15 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::authentication::AuthenticationService;
 use super::error::{Error, RETRY_SOON};
 use super::log_reader::LogReader;
 use super::log_stream::LogStream;
 use super::sessions::SessionService;
-use super::standing::{Over, StandingRules, until_over};
-use crate::agent::Agents;
-use crate::agent::OpenLog;
+use super::standing::{Over, until_over};
+use crate::agent::{Agents, OpenLog};
 use crate::domain::{Clock, EventId, EventKind, EventQuery, Principal, SessionId, SessionStatus, TurnId};
 use crate::lifecycle::Shutdown;
 use crate::store::{LogBounds, Store};
@@ -32,6 +32,15 @@ pub struct EventOrder {
     pub follow: bool,
 }
 
+/// How logs are read.
+#[derive(Debug, Clone, Copy)]
+pub struct EventRules {
+    /// The most events that are read at once.
+    pub read_batch: u32,
+    /// How often it is looked whether those who follow still may.
+    pub recheck_interval: Duration,
+}
+
 /// Reads logs.
 #[derive(Debug)]
 pub struct EventService {
@@ -41,14 +50,11 @@ pub struct EventService {
     authentication: Arc<AuthenticationService>,
     clock: Arc<dyn Clock>,
     shutdown: Shutdown,
-    rules: StandingRules,
-    /// The most events that are read at once.
-    read_batch: u32,
+    rules: EventRules,
 }
 
 impl EventService {
     /// The use cases over these parts.
-    #[expect(clippy::too_many_arguments, reason = "each is a part of its own")]
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
@@ -57,8 +63,7 @@ impl EventService {
         authentication: Arc<AuthenticationService>,
         clock: Arc<dyn Clock>,
         shutdown: Shutdown,
-        rules: StandingRules,
-        read_batch: u32,
+        rules: EventRules,
     ) -> Self {
         Self {
             store,
@@ -68,7 +73,6 @@ impl EventService {
             clock,
             shutdown,
             rules,
-            read_batch,
         }
     }
 
@@ -93,7 +97,7 @@ impl EventService {
             Arc::clone(&self.authentication),
             caller.clone(),
             self.shutdown.clone(),
-            self.rules,
+            self.rules.recheck_interval,
         )
     }
 
@@ -122,7 +126,7 @@ impl EventService {
             turn: order.turn,
         };
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
-        let reader = LogReader::new(log, store, clock, query, self.read_batch);
+        let reader = LogReader::new(log, store, clock, query, self.rules.read_batch);
         if !order.follow {
             return Ok(Some(LogStream::read(reader, false)));
         }

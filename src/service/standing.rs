@@ -7,13 +7,6 @@ use super::authentication::AuthenticationService;
 use crate::domain::Principal;
 use crate::lifecycle::Shutdown;
 
-/// How those who stay are looked at.
-#[derive(Debug, Clone, Copy)]
-pub struct StandingRules {
-    /// How often.
-    pub interval: Duration,
-}
-
 /// Why a connection is ended that its client would have kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Over {
@@ -23,16 +16,16 @@ pub enum Over {
     Shutdown,
 }
 
-/// Ends when a caller's connection is to be ended.
+/// Ends when a caller's connection is to be ended, as it is seen every so often.
 pub(super) async fn until_over(
     authentication: Arc<AuthenticationService>,
     caller: Principal,
     shutdown: Shutdown,
-    rules: StandingRules,
+    every: Duration,
 ) -> Over {
     let revoked = async {
         loop {
-            tokio::time::sleep(rules.interval).await;
+            tokio::time::sleep(every).await;
             match authentication.still_stands(&caller).await {
                 Ok(true) => {}
                 Ok(false) => return,

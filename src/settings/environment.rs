@@ -81,6 +81,11 @@ pub(super) const LISTS: &[&str] = &[
     "defaults.setting_sources",
     "agent.session_environment",
     "agent.pass_environment",
+    "isolation.read_paths",
+    "isolation.write_paths",
+    "model.allowed_models",
+    "webhooks.allowed_networks",
+    "webhooks.schedule",
 ];
 
 /// The settings that have no variable: their keys' case counts, or their entries are structures.
@@ -88,9 +93,9 @@ const FILE_ONLY: &[&str] = &[
     "PADDOCK__AGENT__ENVIRONMENT",
     "PADDOCK__AUTH__KEYS",
     "PADDOCK__MCP_SERVERS",
+    "PADDOCK__MODEL__PRICES",
     "PADDOCK__PERMISSIONS__RULES",
     "PADDOCK__PLUGINS",
-    "PADDOCK__EVENTS__TENANT_RETENTION",
 ];
 
 /// The variables of this process. Those that are no text are left out.
@@ -158,5 +163,45 @@ fn value_of(
             })?;
             Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::settings::Settings;
+
+    #[test]
+    fn every_list_can_be_set_by_a_variable_or_says_that_it_cannot() {
+        fn lists(path: &str, value: &Value, found: &mut Vec<String>) {
+            match value {
+                Value::Array(_) => found.push(path.to_owned()),
+                Value::Object(fields) => {
+                    for (name, value) in fields {
+                        let path = if path.is_empty() {
+                            name.clone()
+                        } else {
+                            format!("{path}.{name}")
+                        };
+                        lists(&path, value, found);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut found = Vec::new();
+        lists(
+            "",
+            &serde_json::to_value(Settings::default()).unwrap(),
+            &mut found,
+        );
+        assert!(found.contains(&"webhooks.schedule".to_owned()));
+        found.retain(|path| {
+            let variable = format!("PADDOCK__{}", path.replace('.', "__").to_uppercase());
+            !LISTS.contains(&path.as_str()) && !FILE_ONLY.iter().any(|prefix| variable.starts_with(prefix))
+        });
+        assert_eq!(found, [] as [&str; 0]);
     }
 }

@@ -13,9 +13,9 @@ use crate::security::sealing::SealingKeys;
 use crate::security::webhook_signing::WebhookSigner;
 use crate::security::workspace::Workspaces;
 use crate::service::{
-    AuthenticationService, CredentialService, ErasureService, EventService, ForkService, HealthService,
-    Idempotency, MetricsService, ModelService, PermissionService, Services, SessionRules, SessionService,
-    SpendingService, StandingRules, SteeringService, TenantService, TurnRules, TurnService, WebhookService,
+    AuthenticationService, CredentialService, ErasureService, EventRules, EventService, ForkService,
+    HealthService, Idempotency, MetricsService, ModelService, PermissionService, Services, SessionRules,
+    SessionService, SpendingService, SteeringService, TenantService, TurnRules, TurnService, WebhookService,
 };
 use crate::settings::Settings;
 use crate::store::Store;
@@ -138,10 +138,10 @@ impl Parts<'_> {
             Arc::clone(&self.authentication),
             Arc::clone(&self.clock),
             self.shutdown.clone(),
-            StandingRules {
-                interval: self.settings.auth.recheck_interval,
+            EventRules {
+                read_batch: self.settings.events.read_batch,
+                recheck_interval: self.settings.auth.recheck_interval,
             },
-            self.settings.events.read_batch,
         )
     }
 

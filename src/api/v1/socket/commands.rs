@@ -20,6 +20,8 @@ use crate::service::{Once, Services};
 const REF_MAX_BYTES: usize = 255;
 
 /// What a client sends: `type`, what the type asks for, and, if it wants, a `ref` of its own by which it is answered.
+///
+/// This is how the document shows it. What is sent is read type by type, so that all that is wrong with it is told at once.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum SocketCommand {
