@@ -13,7 +13,7 @@ use super::standing::{Over, until_over};
 use crate::agent::{Agents, OpenLog};
 use crate::domain::{Clock, EventId, EventKind, EventQuery, Principal, SessionId, SessionStatus, TurnId};
 use crate::lifecycle::Shutdown;
-use crate::store::{LogBounds, Store};
+use crate::store::Store;
 
 /// What of a session's log is read.
 #[derive(Debug, Clone)]
@@ -140,11 +140,7 @@ impl EventService {
 }
 
 /// Refuses a cursor that is none of this log's, or that it has not reached.
-pub(super) async fn check_cursor(
-    store: &dyn Store,
-    log: &OpenLog,
-    cursor: EventId,
-) -> Result<LogBounds, Error> {
+pub(super) async fn check_cursor(store: &dyn Store, log: &OpenLog, cursor: EventId) -> Result<(), Error> {
     if !cursor.is_of(log.session()) {
         return Err(Error::CursorForeign);
     }
@@ -155,5 +151,5 @@ pub(super) async fn check_cursor(
             retry_after: RETRY_SOON,
         });
     }
-    Ok(bounds)
+    Ok(())
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::engine::{Engine, Row};
-use super::rows::{event_id, from_json, number, to_json, unsigned};
+use super::rows::{event_id, from_json, number, signed, to_json, unsigned};
 use super::statement::{Statement, Value, chunks, sql};
 use super::{SqlStore, Transaction, audit, count};
 use crate::domain::{
@@ -158,7 +158,7 @@ impl<E: Engine> WebhookStore for SqlStore<E> {
             "UPDATE webhook_deliveries SET status = $2, due_at = $3, last = $4 \
              WHERE number = $1 AND status = 'pending'",
         )
-        .bind(signed_number(delivery.number))
+        .bind(signed(delivery.number))
         .bind(status.to_string())
         .bind(due_at)
         .bind(to_json("write a try of a delivery", last)?);
@@ -180,7 +180,7 @@ impl<E: Engine> WebhookStore for SqlStore<E> {
             list = list.push_bind(" AND status = ", status.to_string());
         }
         if let Some(before) = before {
-            list = list.push_bind(" AND number < ", signed_number(before));
+            list = list.push_bind(" AND number < ", signed(before));
         }
         let list = list.push_bind(" ORDER BY number DESC LIMIT ", limit);
         let rows = self.read("list deliveries", list).await?;
@@ -291,7 +291,7 @@ impl<E: Engine> WebhookStore for SqlStore<E> {
              ORDER BY number LIMIT $3",
         )
         .bind(tenant.as_uuid())
-        .bind(signed_number(after))
+        .bind(signed(after))
         .bind(limit);
         let rows = self.read("list all deliveries", list).await?;
         rows.iter().map(delivery).collect()
@@ -320,7 +320,9 @@ pub(super) async fn deliver<E: Engine>(
                     .map(|(session, event)| vec![session.as_uuid().into(), number(*event).into()]),
             )
             .push_bind(") AND webhooks.active = ", true)
-            .push(" AND webhooks.kinds LIKE '%,' || events.kind || ',%'");
+            .push(" AND webhooks.kinds LIKE '%,' || events.kind || ',%'")
+            // Numbers are given in this order: deliveries are listed as their events happened.
+            .push(" ORDER BY events.session_id, events.id");
         transaction.run("make deliveries of events", make).await?;
     }
     Ok(())
@@ -357,10 +359,6 @@ pub(super) fn insert_delivery(delivery: &Delivery) -> Result<Statement> {
 fn kinds(webhook: &Webhook) -> String {
     let names = webhook.kinds.iter().map(|kind| format!("{kind},"));
     std::iter::once(",".to_owned()).chain(names).collect()
-}
-
-fn signed_number(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn delivery(row: &impl Row) -> Result<Delivery> {
