@@ -102,10 +102,12 @@ async fn sessions_whose_workspace_is_swapped_under_them_stay_where_they_belong()
             let _raced = std::fs::rename(tree.join("aside"), tree.join("work"));
         }
     });
-    let mut worked = 0;
+    let (mut worked, mut rounds) = (0, 0);
     {
         let _ended = Done(&done);
-        for _ in 0..60 {
+        // As many as it takes for one to get to work between two swaps, which on some machines is rare.
+        while rounds < 60 || (worked == 0 && rounds < 3_000) {
+            rounds += 1;
             let made = client
                 .post("/api/v1/sessions", &json!({"user_id": "alice", "subdir": "work"}))
                 .await;
@@ -120,7 +122,7 @@ async fn sessions_whose_workspace_is_swapped_under_them_stay_where_they_belong()
         }
     }
     swapper.join().unwrap();
-    assert!(worked > 0, "some sessions did work");
+    assert!(worked > 0, "none of {rounds} sessions did work");
     assert_eq!(
         std::fs::read_dir(&outside).unwrap().count(),
         0,
