@@ -127,6 +127,12 @@ impl Feed {
         tail.dropped_to = tail.dropped_to.max(Some(id));
     }
 
+    /// The same, of a log that another instance writes; whoever waits looks again.
+    pub fn mirror_from(&self, id: EventId) {
+        self.start_after(id);
+        self.wake();
+    }
+
     /// Says that the store did not take what readers saw, up to `id`.
     pub fn note_lost(&self, id: EventId) {
         let mut tail = self.lock();
@@ -143,6 +149,24 @@ impl Feed {
     pub fn end(&self) {
         self.lock().ended = true;
         self.last.send_modify(|_| {});
+    }
+
+    /// Lets those look again who wait.
+    pub fn wake(&self) {
+        self.last.send_modify(|_| {});
+    }
+
+    /// Says that the log is not written here any more: what comes next is in the store, or is heard of otherwise.
+    pub fn forget(&self) {
+        let mut tail = self.lock();
+        let (lost_to, ended) = (tail.lost_to, tail.ended);
+        *tail = Tail {
+            lost_to,
+            ended,
+            ..Tail::default()
+        };
+        drop(tail);
+        self.wake();
     }
 
     /// Whether nothing will come any more.

@@ -170,10 +170,10 @@ impl Agent {
         Ok(received)
     }
 
-    /// Waits until all that its CLI wrote down so far is stored.
-    pub(super) async fn flush_transcript(&self) -> Result<(), TranscriptLost> {
+    /// Waits until all that its CLI wrote down so far is stored; whether there was anything.
+    pub(super) async fn flush_transcript(&self) -> Result<bool, TranscriptLost> {
         let Some(transcript) = &self.transcript else {
-            return Ok(());
+            return Ok(false);
         };
         let (flushed, is_flushed) = oneshot::channel();
         transcript

@@ -97,6 +97,18 @@ impl Home {
         new_file(&self.open()?, &path)
     }
 
+    /// Removes the CLI's transcripts.
+    pub fn forget_transcripts(&self) -> io::Result<()> {
+        let projects = Path::new(CONFIG).join(PROJECTS);
+        let home = self.open()?;
+        match home.symlink_metadata(&projects) {
+            Ok(found) if found.is_dir() => home.remove_dir_all(&projects),
+            Ok(_) => home.remove_file(&projects),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes it and all that is in it. One that is not there is fine.
     pub fn remove(&self) -> io::Result<()> {
         match std::fs::remove_dir_all(&self.path) {

@@ -1,21 +1,26 @@
 //! The writer of one session's log: gives ids, writes durable events to the store, then shows them.
 //!
 //! There is one for a session in a process. It owns the session under an epoch that it takes from the store when it
-//! first writes, and takes anew when the store says that another owner has come between.
+//! first writes. Where several instances share the store, it owns it until another takes it; whatever was begun under
+//! an earlier `Hold` writes nothing any more.
+
+mod ownership;
+mod settling;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::feed::{Feed, FeedItem};
 use super::line::TurnLine;
-use super::questions::resolved;
-use super::runtime::FeedLimits;
+use super::runtime::{Backing, FeedLimits};
+use crate::cluster::Cluster;
 use crate::domain::{
-    Clock, Epoch, Event, EventBody, EventId, MicroUsd, PermissionDecision, PermissionResolution, SessionId,
-    TenantId, TranscriptPath, Turn, TurnError, TurnErrorCode, TurnId, TurnOutcome, TurnReceipt, Usage,
+    Clock, Epoch, Event, EventBody, EventId, Instance, SessionId, TenantId, TranscriptPath, Turn, TurnId,
+    TurnReceipt,
 };
-use crate::store::{PermissionFilter, RequestAnswer, Store, StoreError, TranscriptAppended, TurnEnd};
+use crate::store::{RequestAnswer, Store, StoreError, TranscriptAppended, TurnEnd};
 
 /// Why the log did not take an entry.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +31,12 @@ pub enum LogError {
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Another instance has the session, and is in a turn of it.
+    #[error("the session is with instance {}", .0.name)]
+    Elsewhere(Instance),
+    /// What was to be written belongs to a time before another instance took the session, or this one was taken for dead.
+    #[error("another instance has taken the session")]
+    Fenced,
     /// The epoch's ids are used up; the next write takes a new epoch.
     #[error("the epoch's event ids are used up")]
     IdsUsedUp,
@@ -33,6 +44,11 @@ pub enum LogError {
     #[error("an event cannot be rendered")]
     Render(#[from] serde_json::Error),
 }
+
+/// A stretch of time in which a session was this instance's without a break. What a turn or an agent writes belongs to the
+/// one in which it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hold(u64);
 
 /// Writes one session's log.
 #[derive(Debug)]
@@ -46,8 +62,22 @@ pub struct SessionLog {
     line: TurnLine,
     /// How much of pieces of messages gathers before they are stored.
     limits: FeedLimits,
+    /// The other instances, where there can be some.
+    cluster: Option<Cluster>,
     /// Held across the store's write, so that ids are published in the order in which they were given.
-    ownership: Mutex<Option<Ownership>>,
+    ownership: Mutex<State>,
+    /// The epoch under which the session is owned, and in which hold, as far as is known.
+    held: watch::Sender<Option<(Epoch, Hold)>>,
+    /// Another instance has taken the session under this epoch, or the session is not: 0.
+    revoked: AtomicU32,
+}
+
+#[derive(Debug)]
+struct State {
+    owned: Option<Ownership>,
+    hold: Hold,
+    /// The epoch before.
+    last_epoch: Option<Epoch>,
 }
 
 #[derive(Debug)]
@@ -73,14 +103,18 @@ impl SessionLog {
     /// The log of `session`, to be shown in `feed`.
     #[must_use]
     pub(super) fn new(
-        store: Arc<dyn Store>,
-        clock: Arc<dyn Clock>,
+        backing: Backing,
         tenant: TenantId,
         session: SessionId,
         feed: Arc<Feed>,
         line: TurnLine,
         limits: FeedLimits,
     ) -> Self {
+        let Backing {
+            store,
+            clock,
+            cluster,
+        } = backing;
         Self {
             store,
             clock,
@@ -89,70 +123,84 @@ impl SessionLog {
             feed,
             line,
             limits,
-            ownership: Mutex::new(None),
+            cluster,
+            ownership: Mutex::new(State {
+                owned: None,
+                hold: Hold(0),
+                last_epoch: None,
+            }),
+            held: watch::Sender::new(None),
+            revoked: AtomicU32::new(0),
         }
     }
 
     /// Takes the session if it is not held, and gives every turn that its last owner left without an outcome the
     /// outcome `unknown`.
-    pub async fn take(&self) -> Result<(), LogError> {
-        let mut ownership = self.ownership.lock().await;
-        self.owned(&mut ownership).await.map(|_| ())
-    }
-
-    /// Lets the session go: the next write takes it anew, and settles what was left without an outcome.
-    pub async fn let_go(&self) {
-        let owned = self.ownership.lock().await.take();
-        self.give_up(owned);
+    pub(super) async fn take(&self) -> Result<Hold, LogError> {
+        let mut state = self.ownership.lock().await;
+        self.owned(&mut state, None).await?;
+        Ok(state.hold)
     }
 
     /// Stores a new turn and its first events; answers the id before the first of them. In the same
     /// step it is kept that the request of this key began it.
-    pub async fn begin_turn(
+    pub(super) async fn begin_turn(
         &self,
+        hold: Hold,
         turn: &Turn,
         bodies: Vec<EventBody>,
         key: Option<&str>,
     ) -> Result<EventId, LogError> {
-        let mut ownership = self.ownership.lock().await;
-        let before = self.owned(&mut ownership).await?.last;
+        let mut state = self.ownership.lock().await;
+        let before = self.owned(&mut state, Some(hold)).await?.last;
         let answer = receipt(key, turn.id, before);
-        self.write(&mut ownership, Some(turn.id), bodies, async |epoch, events| {
-            self.store
-                .begin_turn_once(self.tenant, epoch, turn, events, answer.as_ref())
-                .await
-        })
+        self.write(
+            &mut state,
+            Some(turn.id),
+            Some(hold),
+            bodies,
+            async |epoch, events| {
+                self.store
+                    .begin_turn_once(self.tenant, epoch, turn, events, answer.as_ref())
+                    .await
+            },
+        )
         .await?;
         Ok(before)
     }
 
     /// Stores a turn that waits for others, and its first events; answers the id before the first of them. In the
     /// same step it is kept that the request of this key asked for it.
-    pub async fn queue_turn(
+    pub(super) async fn queue_turn(
         &self,
         turn: &Turn,
         bodies: Vec<EventBody>,
         key: Option<&str>,
-    ) -> Result<EventId, LogError> {
-        let mut ownership = self.ownership.lock().await;
-        let before = self.owned(&mut ownership).await?.last;
+    ) -> Result<(EventId, Hold), LogError> {
+        let mut state = self.ownership.lock().await;
+        let before = self.owned(&mut state, None).await?.last;
         let answer = receipt(key, turn.id, before);
-        self.write(&mut ownership, Some(turn.id), bodies, async |epoch, events| {
+        self.write(&mut state, Some(turn.id), None, bodies, async |epoch, events| {
             self.store
                 .queue_turn_once(self.tenant, epoch, turn, events, answer.as_ref())
                 .await
         })
         .await?;
-        Ok(before)
+        Ok((before, state.hold))
     }
 
-    /// Stores events, then shows them.
-    pub async fn append(&self, turn: Option<TurnId>, bodies: Vec<EventBody>) -> Result<(), LogError> {
+    /// Stores events, then shows them: those of a turn that began in a hold, or of none.
+    pub(super) async fn append(
+        &self,
+        turn: Option<(TurnId, Hold)>,
+        bodies: Vec<EventBody>,
+    ) -> Result<(), LogError> {
         if bodies.is_empty() {
             return Ok(());
         }
-        let mut ownership = self.ownership.lock().await;
-        self.write(&mut ownership, turn, bodies, async |epoch, events| {
+        let mut state = self.ownership.lock().await;
+        let (turn, hold) = turn.unzip();
+        self.write(&mut state, turn, hold, bodies, async |epoch, events| {
             self.store
                 .append_events(self.tenant, self.session, epoch, events)
                 .await
@@ -161,9 +209,14 @@ impl SessionLog {
     }
 
     /// Shows pieces of messages, and stores them a little later.
-    pub async fn show(&self, turn: TurnId, bodies: Vec<EventBody>) -> Result<(), LogError> {
-        let mut ownership = self.ownership.lock().await;
-        let owned = self.owned(&mut ownership).await?;
+    pub(super) async fn show(
+        &self,
+        turn: TurnId,
+        hold: Hold,
+        bodies: Vec<EventBody>,
+    ) -> Result<(), LogError> {
+        let mut state = self.ownership.lock().await;
+        let owned = self.owned(&mut state, Some(hold)).await?;
         let events = self.number(owned, Some(turn), bodies)?;
         owned.shown_bytes += self.publish(&events)?;
         for event in events.into_iter().filter(|event| event.body.kind().is_delta()) {
@@ -178,7 +231,7 @@ impl SessionLog {
         if owned.pieces_bytes < delta_segment_bytes && owned.shown_bytes < max_bytes / 2 {
             return Ok(());
         }
-        self.write(&mut ownership, None, Vec::new(), async |epoch, events| {
+        self.write(&mut state, None, Some(hold), Vec::new(), async |epoch, events| {
             self.store
                 .append_events(self.tenant, self.session, epoch, events)
                 .await
@@ -187,15 +240,16 @@ impl SessionLog {
     }
 
     /// Stores lines that the CLI wrote down. Events do not wait for that: the lines have an order of their own, and are
-    /// fenced by the epoch alone.
-    pub async fn append_transcript(
+    /// fenced by the epoch alone. Those of an agent belong to the hold in which it was started.
+    pub(super) async fn append_transcript(
         &self,
+        hold: Option<Hold>,
         path: &TranscriptPath,
         lines: &[String],
     ) -> Result<TranscriptAppended, LogError> {
         let epoch = {
-            let mut ownership = self.ownership.lock().await;
-            self.owned(&mut ownership).await?.epoch
+            let mut state = self.ownership.lock().await;
+            self.owned(&mut state, hold).await?.epoch
         };
         let appended = self
             .store
@@ -205,10 +259,11 @@ impl SessionLog {
             Err(StoreError::SessionGone { .. }) => Err(LogError::SessionMissing),
             Err(error) => {
                 if matches!(error, StoreError::StaleEpoch { .. }) {
-                    let mut ownership = self.ownership.lock().await;
+                    let mut state = self.ownership.lock().await;
                     // Unless it was taken anew meanwhile.
-                    let stale = ownership.take_if(|owned| owned.epoch == epoch);
-                    self.give_up(stale);
+                    if state.owned.as_ref().is_some_and(|owned| owned.epoch == epoch) {
+                        self.give_up(&mut state);
+                    }
                 }
                 Err(error.into())
             }
@@ -217,22 +272,32 @@ impl SessionLog {
     }
 
     /// Stores a turn's outcome and its last events, then shows them.
-    pub async fn finish_turn(&self, end: &TurnEnd, bodies: Vec<EventBody>) -> Result<(), LogError> {
-        let mut ownership = self.ownership.lock().await;
-        self.write(&mut ownership, Some(end.turn), bodies, async |epoch, events| {
-            self.store.finish_turn(self.tenant, epoch, end, events).await
-        })
+    pub(super) async fn finish_turn(
+        &self,
+        hold: Hold,
+        end: &TurnEnd,
+        bodies: Vec<EventBody>,
+    ) -> Result<(), LogError> {
+        let mut state = self.ownership.lock().await;
+        self.write(
+            &mut state,
+            Some(end.turn),
+            Some(hold),
+            bodies,
+            async |epoch, events| self.store.finish_turn(self.tenant, epoch, end, events).await,
+        )
         .await
     }
 
     async fn write(
         &self,
-        ownership: &mut Option<Ownership>,
+        state: &mut State,
         turn: Option<TurnId>,
+        hold: Option<Hold>,
         bodies: Vec<EventBody>,
         store: impl AsyncFnOnce(Epoch, &[Event]) -> Result<(), StoreError>,
     ) -> Result<(), LogError> {
-        let owned = self.owned(ownership).await?;
+        let owned = self.owned(state, hold).await?;
         // Ids of a write that failed are not given again: whether the store has them is not known.
         let new = self.number(owned, turn, bodies)?;
         let epoch = owned.epoch;
@@ -246,21 +311,11 @@ impl SessionLog {
                 self.feed.note_lost(lost.id);
             }
             if matches!(error, StoreError::StaleEpoch { .. }) {
-                *ownership = None;
+                self.give_up(state);
             }
             return Err(error.into());
         }
         self.publish(events.get(shown..).unwrap_or_default()).map(|_| ())
-    }
-
-    async fn owned<'a>(&self, ownership: &'a mut Option<Ownership>) -> Result<&'a mut Ownership, LogError> {
-        if let Some(used_up) = ownership.take_if(|owned| owned.last.is_near_the_end()) {
-            self.store_pieces(&used_up).await?;
-        }
-        match ownership {
-            Some(owned) => Ok(owned),
-            None => Ok(ownership.insert(self.acquire().await?)),
-        }
     }
 
     /// Stores what was shown under an epoch that is not written under any more.
@@ -273,116 +328,6 @@ impl SessionLog {
             .append_events(self.tenant, self.session, owned.epoch, &owned.pieces)
             .await;
         Ok(stored.inspect_err(|_| self.feed.note_lost(last.id))?)
-    }
-
-    /// Gives up an ownership that is not believed in any more; what was shown and not stored is lost.
-    fn give_up(&self, owned: Option<Ownership>) {
-        if let Some(lost) = owned.and_then(|owned| owned.pieces.last().map(|piece| piece.id)) {
-            self.feed.note_lost(lost);
-        }
-    }
-
-    async fn acquire(&self) -> Result<Ownership, LogError> {
-        let epoch = self
-            .store
-            .acquire_session(self.tenant, self.session)
-            .await?
-            .ok_or(LogError::SessionMissing)?;
-        let mut owned = Ownership {
-            epoch,
-            last: EventId::new(epoch, 0).of(self.session),
-            pieces: Vec::new(),
-            pieces_bytes: 0,
-            shown_bytes: 0,
-        };
-        self.feed.start_after(owned.last);
-        for turn in self.store.unfinished_turns(self.tenant, self.session).await? {
-            if self.line.find(turn.id).is_none() {
-                self.settle(&mut owned, &turn).await?;
-            }
-        }
-        Ok(owned)
-    }
-
-    /// Ends a turn whose server did not live to end it. What the tools of one that had begun did is not known, and it
-    /// is not run again; one that waited did not run.
-    async fn settle(&self, owned: &mut Ownership, turn: &Turn) -> Result<(), LogError> {
-        let (code, message) = if turn.queued {
-            (
-                TurnErrorCode::ServerShutdown,
-                "the server ended before this turn began; it did not run",
-            )
-        } else {
-            (
-                TurnErrorCode::TurnUnknown,
-                "the server ended while this turn ran; some of its tools may have run",
-            )
-        };
-        let error = TurnError {
-            code,
-            message: message.to_owned(),
-        };
-        let mut bodies = self.withdraw_questions(turn.id).await?;
-        bodies.push(EventBody::Error {
-            error: error.message.clone(),
-            code: error.code,
-        });
-        let end = TurnEnd {
-            session: self.session,
-            turn: turn.id,
-            outcome: TurnOutcome {
-                status: error.code.status(),
-                text: String::new(),
-                tool_calls: Vec::new(),
-                structured_output: None,
-                usage: Usage::default(),
-                cost: MicroUsd::ZERO,
-                reported: None,
-                stop_reason: None,
-                error: Some(error),
-                ended_at: self.clock.now(),
-            },
-            claude_session_id: None,
-            conversation_started: false,
-            usage: Vec::new(),
-        };
-        let events = self.number(owned, Some(turn.id), bodies)?;
-        self.store
-            .finish_turn(self.tenant, owned.epoch, &end, &events)
-            .await?;
-        self.publish(&events).map(|_| ())
-    }
-
-    /// Ends what the agent of a turn asked that is over.
-    async fn withdraw_questions(&self, turn: TurnId) -> Result<Vec<EventBody>, LogError> {
-        const BATCH: u32 = 100;
-        let filter = PermissionFilter {
-            session: Some(self.session),
-            user: None,
-        };
-        let mut events = Vec::new();
-        let mut after = None;
-        loop {
-            let batch = self
-                .store
-                .list_pending_permissions(self.tenant, &filter, after, BATCH)
-                .await?;
-            after = batch.last().map(|permission| permission.id);
-            for permission in batch.iter().filter(|permission| permission.turn == turn) {
-                let withdrawn =
-                    PermissionResolution::by_server(PermissionDecision::Withdrawn, self.clock.now());
-                let standing = self
-                    .store
-                    .resolve_permission(self.tenant, permission.id, &withdrawn, None)
-                    .await?;
-                if let Some(resolution) = standing.and_then(|standing| standing.resolution) {
-                    events.push(resolved(permission, &resolution));
-                }
-            }
-            if batch.len() < BATCH as usize {
-                return Ok(events);
-            }
-        }
     }
 
     fn number(
@@ -426,80 +371,4 @@ fn receipt(key: Option<&str>, turn: TurnId, after: EventId) -> Option<RequestAns
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::agent::feed::FeedRead;
-    use crate::domain::{
-        Attachment, EventQuery, Session, SessionOptions, SessionStatus, SystemClock, Tenant,
-    };
-    use crate::store::memory::MemoryStore;
-
-    #[tokio::test]
-    async fn an_epoch_whose_ids_are_nearly_used_up_makes_way_and_nothing_shown_is_lost() {
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let now = clock.now();
-        let tenant = Tenant::new(TenantId::generate(&*clock), "acme".parse().unwrap(), now);
-        let tenant = store.ensure_tenant(&tenant).await.unwrap().id;
-        let session = Session {
-            id: SessionId::generate(&*clock),
-            tenant,
-            user: "alice".parse().unwrap(),
-            subdir: None,
-            title: None,
-            metadata: serde_json::Map::new(),
-            options: SessionOptions::default(),
-            claude_session_id: crate::domain::ClaudeSessionId::generate(&*clock),
-            conversation_started: false,
-            status: SessionStatus::Active,
-            message_count: 0,
-            created_at: now,
-            last_active_at: now,
-            closed_at: None,
-        };
-        store.insert_session(tenant, &session).await.unwrap();
-        let feed = Arc::new(Feed::new(1 << 20));
-        let limits = FeedLimits {
-            max_bytes: 1 << 20,
-            delta_segment_bytes: 1 << 16,
-        };
-        let log = SessionLog::new(
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            tenant,
-            session.id,
-            Arc::clone(&feed),
-            TurnLine::default(),
-            limits,
-        );
-        log.take().await.unwrap();
-        let turn = TurnId::generate(&*clock);
-        let piece = EventBody::TextDelta { text: "x".into() };
-        log.show(turn, vec![piece]).await.unwrap();
-        let near_the_end = EventId::new(Epoch::new(1).unwrap(), u32::MAX).of(session.id);
-        log.ownership.lock().await.as_mut().unwrap().last = near_the_end;
-        let said = EventBody::Message {
-            text: "y".into(),
-            attachments: Vec::<Attachment>::new(),
-        };
-        log.append(Some(turn), vec![said]).await.unwrap();
-        let everything = EventQuery {
-            deltas: true,
-            ..EventQuery::default()
-        };
-        let events = store
-            .read_events(tenant, session.id, &everything, 9)
-            .await
-            .unwrap();
-        assert_eq!(events.len(), 2);
-        assert!(events[1].id >= EventId::new(Epoch::new(2).unwrap(), 0));
-        let held = feed.read_after(events[0].id, 9);
-        assert!(matches!(held, FeedRead::Stored { .. }), "{held:?}");
-        let next = EventId::new(Epoch::new(2).unwrap(), 0).of(session.id);
-        let held = feed.read_after(next, 9);
-        assert!(
-            matches!(&held, FeedRead::Items(items) if items.len() == 1),
-            "{held:?}"
-        );
-    }
-}
+mod tests;

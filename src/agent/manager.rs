@@ -22,13 +22,14 @@ use super::metrics::AgentMetrics;
 use super::pool::Pool;
 use super::process::StartError;
 use super::questions::QuestionSettings;
-use super::runtime::{FeedLimits, OpenLog, SessionRuntime};
+use super::runtime::{Backing, FeedLimits, OpenLog, SessionRuntime};
 use super::starting::Purpose;
 use super::turn::{OnLost, StartedTurn, TurnPlan, TurnRun};
 use super::users::TenantUsers;
+use crate::cluster::Cluster;
 use crate::domain::{
-    Attachment, Clock, EventBody, KeyId, Session, SessionId, TenantId, TranscriptPath, Turn, TurnError,
-    TurnErrorCode, TurnId, TurnStatus,
+    Attachment, Clock, EventBody, EventId, Instance, KeyId, Session, SessionId, TenantId, TranscriptPath,
+    Turn, TurnError, TurnErrorCode, TurnId, TurnStatus,
 };
 use crate::lifecycle::{Shutdown, Tasks};
 use crate::limits::counter::{Counter, Occupied};
@@ -71,6 +72,21 @@ pub struct AgentSettings {
     pub feed: FeedLimits,
     /// How much of a transcript may wait for a store that does not take it, in bytes.
     pub transcript_buffer_bytes: usize,
+}
+
+/// What agents live among.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// What is stored.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where background work runs.
+    pub tasks: Tasks,
+    /// How the server ends.
+    pub shutdown: Shutdown,
+    /// The other instances, where there can be some.
+    pub cluster: Option<Cluster>,
 }
 
 /// A turn that is to be run.
@@ -125,9 +141,21 @@ pub enum TurnRefused {
     /// The server is stopping.
     #[error("the server is stopping")]
     ShuttingDown,
+    /// Another instance has the session, and is in a turn of it.
+    #[error("the session is with instance {}", .0.name)]
+    Elsewhere(Instance),
     /// Its first events were not stored.
     #[error(transparent)]
-    Log(#[from] LogError),
+    Log(LogError),
+}
+
+impl From<LogError> for TurnRefused {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Elsewhere(instance) => Self::Elsewhere(instance),
+            error => Self::Log(error),
+        }
+    }
 }
 
 /// The agents of this server. Clones share them.
@@ -145,6 +173,8 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tasks: Tasks,
     pub(super) shutdown: Shutdown,
+    /// The other instances, where there can be some.
+    pub(super) cluster: Option<Cluster>,
     pub(super) pool: Pool,
     /// Bounds the agents that are being started ahead.
     ahead: Semaphore,
@@ -167,11 +197,15 @@ impl Agents {
         settings: AgentSettings,
         launch: LaunchSettings,
         homes: Homes,
-        store: Arc<dyn Store>,
-        clock: Arc<dyn Clock>,
-        tasks: Tasks,
-        shutdown: Shutdown,
+        surroundings: Surroundings,
     ) -> Self {
+        let Surroundings {
+            store,
+            clock,
+            tasks,
+            shutdown,
+            cluster,
+        } = surroundings;
         Self {
             shared: Arc::new(Shared {
                 pool: Pool::new(settings.max_live, settings.queue_max),
@@ -185,6 +219,7 @@ impl Agents {
                 clock,
                 tasks,
                 shutdown,
+                cluster,
                 models: OnceCell::new(),
                 users: TenantUsers::default(),
                 agents_of_tenants: Counter::default(),
@@ -238,7 +273,7 @@ impl Agents {
     /// A turn that has its session here, or waits for it: to be followed, from its first event on if `after` is before
     /// that.
     #[must_use]
-    pub fn follow(&self, turn: &Turn, after: crate::domain::EventId) -> Option<StartedTurn> {
+    pub fn follow(&self, turn: &Turn, after: EventId) -> Option<StartedTurn> {
         let runtime = self.shared.known(turn.session)?;
         let control = runtime.line.find(turn.id)?;
         Some(StartedTurn {
@@ -251,12 +286,26 @@ impl Agents {
     /// A session's log, to be read: what comes from now on is heard of.
     #[must_use]
     pub fn open_log(&self, tenant: TenantId, session: SessionId) -> OpenLog {
-        OpenLog::of(self.shared.runtime(tenant, session))
+        let runtime = self.shared.runtime(tenant, session);
+        let mirrored = self.shared.mirror(&runtime);
+        OpenLog::of(runtime, mirrored)
+    }
+
+    /// The log of a session that is this instance's.
+    #[must_use]
+    pub fn open_own_log(&self, session: SessionId) -> Option<OpenLog> {
+        let runtime = self.shared.known(session)?;
+        runtime.log.is_owned().then(|| OpenLog::of(runtime, None))
+    }
+
+    /// Up to where a session's log is in the store, if it is written here.
+    pub async fn stored_to(&self, session: SessionId) -> Option<EventId> {
+        self.shared.known(session)?.log.stored_to().await
     }
 
     /// Where a turn without outcome is, if it is alive here.
     #[must_use]
-    pub fn turn_status(&self, session: SessionId, turn: TurnId) -> Option<TurnStatus> {
+    pub fn turn_status_here(&self, session: SessionId, turn: TurnId) -> Option<TurnStatus> {
         let control = self.shared.known(session)?.line.find(turn)?;
         Some(control.status())
     }
@@ -290,11 +339,11 @@ impl Agents {
         lines: &[String],
     ) -> Result<(), LogError> {
         let runtime = self.shared.runtime(tenant, session);
-        runtime.log.append_transcript(path, lines).await.map(|_| ())
+        runtime.log.append_transcript(None, path, lines).await.map(|_| ())
     }
 
-    /// Appends events that belong to no turn to a session's log.
-    pub async fn record(
+    /// Appends events that belong to no turn to the log of a session that is this instance's, or can be.
+    pub async fn record_here(
         &self,
         tenant: TenantId,
         session: SessionId,
@@ -323,8 +372,8 @@ impl Agents {
             .is_some_and(|runtime| runtime.is_busy())
     }
 
-    /// Ends a session's turn and agent and removes its private home; answers when nothing of it is left.
-    pub async fn close(&self, tenant: TenantId, session: SessionId) {
+    /// Ends a session's turn and agent here and removes its private home; answers when nothing of it is left.
+    pub async fn close_here(&self, tenant: TenantId, session: SessionId) {
         let shared = Arc::clone(&self.shared);
         let closing = self
             .shared
@@ -335,7 +384,7 @@ impl Agents {
         }
     }
 
-    /// Gives every turn that an earlier process left without an outcome the outcome `unknown`.
+    /// Gives every turn that an earlier process left without an outcome the outcome `unknown`, where this is the only one.
     pub async fn settle_unfinished(&self) -> Result<u64, LogError> {
         const BATCH: u32 = 100;
         let mut settled = 0;
@@ -445,14 +494,21 @@ impl Shared {
         let mut runtimes = self.lock_runtimes();
         let runtime = runtimes.entry(session).or_insert_with(|| {
             Arc::new(SessionRuntime::new(
-                Arc::clone(&self.store),
-                Arc::clone(&self.clock),
+                self.backing(),
                 tenant,
                 session,
                 self.settings.feed,
             ))
         });
         Arc::clone(runtime)
+    }
+
+    fn backing(&self) -> Backing {
+        Backing {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            cluster: self.cluster.clone(),
+        }
     }
 
     pub(super) fn known(&self, session: SessionId) -> Option<Arc<SessionRuntime>> {
@@ -471,13 +527,14 @@ impl Shared {
                 idle.agent.stop().await;
             }
         }
+        self.release_idle(&runtimes).await;
         drop(runtimes);
         // What only this map still holds, and holds no agent, is not needed.
         self.lock_runtimes()
             .retain(|_, runtime| Arc::strong_count(runtime) > 1 || runtime.is_busy() || runtime.is_live());
     }
 
-    async fn close(&self, tenant: TenantId, session: SessionId) {
+    pub(super) async fn close(&self, tenant: TenantId, session: SessionId) {
         if let Some(runtime) = self.known(session) {
             runtime.line.stop_all(TurnErrorCode::SessionClosed);
             runtime.line.until_empty().await;

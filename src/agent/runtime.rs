@@ -1,14 +1,17 @@
 //! What this process knows of one session: its log, its running turn, and its agent if one lives.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::feed::Feed;
 use super::handle::Agent;
 use super::launch::Folders;
 use super::line::TurnLine;
-use super::log::SessionLog;
+use super::log::{Hold, SessionLog};
+use super::mirror::Mirrored;
+use crate::cluster::Cluster;
 use crate::domain::{ClaudeSessionId, Clock, Session, SessionId, SessionOptions, TenantId};
 use crate::security::workspace::WorkspaceIdentity;
 use crate::store::Store;
@@ -20,6 +23,15 @@ pub struct FeedLimits {
     pub max_bytes: usize,
     /// Of pieces of messages before they are stored, in bytes.
     pub delta_segment_bytes: usize,
+}
+
+/// What sessions' logs are written by.
+#[derive(Debug, Clone)]
+pub(super) struct Backing {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// The other instances, where there can be some.
+    pub(super) cluster: Option<Cluster>,
 }
 
 /// One session, as far as this process is concerned with it.
@@ -34,34 +46,58 @@ pub(super) struct SessionRuntime {
     /// Its turns: the one that runs, and those that wait.
     pub(super) line: TurnLine,
     used_at: Mutex<Instant>,
+    /// The hold of the session since which its private home is as the store has the conversation.
+    home_of: Mutex<Option<Hold>>,
+    /// What has this process hear of the session while another instance writes its log.
+    mirrored: Mutex<Weak<Mirrored>>,
+    /// Changes when something is heard of the session from other instances.
+    news: watch::Sender<u64>,
 }
 
 /// A session's log, opened to be read. While one is held, what this process knows of the session is not forgotten, so that
 /// its readers hear of what comes.
 #[derive(Debug, Clone)]
-pub struct OpenLog(Arc<SessionRuntime>);
+pub struct OpenLog {
+    runtime: Arc<SessionRuntime>,
+    mirrored: Option<Arc<Mirrored>>,
+}
 
 impl OpenLog {
-    pub(super) fn of(runtime: Arc<SessionRuntime>) -> Self {
-        Self(runtime)
+    pub(super) fn of(runtime: Arc<SessionRuntime>, mirrored: Option<Arc<Mirrored>>) -> Self {
+        Self { runtime, mirrored }
+    }
+
+    /// Waits until it is known what the instance that writes the log has of it, if another does.
+    pub async fn settled(&self) {
+        if let Some(mirrored) = &self.mirrored {
+            mirrored.settled().await;
+        }
+    }
+
+    /// Whether it is known what the instance that writes the log has of it.
+    #[must_use]
+    pub fn is_mirrored(&self) -> bool {
+        self.mirrored
+            .as_ref()
+            .is_none_or(|mirrored| mirrored.is_settled())
     }
 
     /// The log's tail in memory.
     #[must_use]
     pub fn feed(&self) -> &Feed {
-        &self.0.feed
+        &self.runtime.feed
     }
 
     /// Whose session it is of.
     #[must_use]
     pub fn tenant(&self) -> TenantId {
-        self.0.tenant
+        self.runtime.tenant
     }
 
     /// The session that it is of.
     #[must_use]
     pub fn session(&self) -> SessionId {
-        self.0.session
+        self.runtime.session
     }
 }
 
@@ -72,16 +108,24 @@ pub(super) struct LiveAgent {
     folders: Vec<WorkspaceIdentity>,
     conversation: ClaudeSessionId,
     options: SessionOptions,
+    /// The hold of the session in which it was started.
+    hold: Hold,
 }
 
 impl LiveAgent {
-    pub(super) fn new(agent: Agent, session: &Session, folders: &Folders) -> Self {
+    pub(super) fn new(agent: Agent, session: &Session, folders: &Folders, hold: Hold) -> Self {
         Self {
             agent,
             folders: folders.identity(),
             conversation: session.claude_session_id,
             options: session.options.clone(),
+            hold,
         }
+    }
+
+    /// Whether it was started in a hold of the session that is over: another instance may have gone on since.
+    pub(super) fn is_left_over(&self, log: &SessionLog) -> bool {
+        !log.covers(self.hold)
     }
 
     /// Whether it lives, has these options, and works in these very folders: one that was removed and made again is
@@ -109,31 +153,20 @@ impl LiveAgent {
 }
 
 impl SessionRuntime {
-    pub(super) fn new(
-        store: Arc<dyn Store>,
-        clock: Arc<dyn Clock>,
-        tenant: TenantId,
-        session: SessionId,
-        limits: FeedLimits,
-    ) -> Self {
+    pub(super) fn new(backing: Backing, tenant: TenantId, session: SessionId, limits: FeedLimits) -> Self {
         let feed = Arc::new(Feed::new(limits.max_bytes));
         let line = TurnLine::default();
         Self {
             tenant,
             session,
-            log: SessionLog::new(
-                store,
-                clock,
-                tenant,
-                session,
-                Arc::clone(&feed),
-                line.clone(),
-                limits,
-            ),
+            log: SessionLog::new(backing, tenant, session, Arc::clone(&feed), line.clone(), limits),
             feed,
             agent: tokio::sync::Mutex::new(None),
             line,
             used_at: Mutex::new(Instant::now()),
+            home_of: Mutex::default(),
+            mirrored: Mutex::default(),
+            news: watch::Sender::new(0),
         }
     }
 
@@ -168,6 +201,36 @@ impl SessionRuntime {
         if slot.as_ref().is_some_and(|live| live.agent.is_same(agent)) {
             *slot = None;
         }
+    }
+
+    /// Whether the private home may be behind the store, since another instance may have gone on with the conversation.
+    pub(super) fn home_is_stale(&self, hold: Hold) -> bool {
+        *self.home_of.lock().unwrap_or_else(PoisonError::into_inner) != Some(hold)
+    }
+
+    /// Notes that the private home is as the store has the conversation.
+    pub(super) fn note_home(&self, hold: Hold) {
+        *self.home_of.lock().unwrap_or_else(PoisonError::into_inner) = Some(hold);
+    }
+
+    /// What has this process hear of the session, by `make` if nothing does yet.
+    pub(super) fn mirrored(&self, begin: impl FnOnce() -> Arc<Mirrored>) -> Arc<Mirrored> {
+        let mut mirrored = self.mirrored.lock().unwrap_or_else(PoisonError::into_inner);
+        mirrored.upgrade().unwrap_or_else(|| {
+            let new = begin();
+            *mirrored = Arc::downgrade(&new);
+            new
+        })
+    }
+
+    /// Says that something was heard of the session from other instances.
+    pub(super) fn note_news(&self) {
+        self.news.send_modify(|heard| *heard = heard.wrapping_add(1));
+    }
+
+    /// Tells when something is heard.
+    pub(super) fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
     }
 
     pub(super) fn touch(&self) {

@@ -13,10 +13,11 @@ use super::disk::DiskLimits;
 use super::handle::{Agent, AgentEnd};
 use super::home::Home;
 use super::launch::{Folders, Means};
+use super::log::{Hold, LogError};
 use super::manager::Shared;
 use super::pool::{Entry, Place, Refused};
 use super::process::{Process, Program, StartError};
-use super::runtime::{LiveAgent, SessionRuntime};
+use super::runtime::{Backing, LiveAgent, SessionRuntime};
 use super::transcript;
 use super::users::UserError;
 use crate::domain::{
@@ -39,6 +40,8 @@ pub(super) enum NoAgent {
     QueueFull,
     #[error("the server is stopping")]
     Closed,
+    #[error(transparent)]
+    NotOwned(#[from] LogError),
     #[error("the CLI cannot be started: {0}")]
     Unavailable(#[from] StartError),
     #[error("the tenant cannot be read from the store")]
@@ -69,7 +72,7 @@ impl NoAgent {
                 TurnErrorCode::AgentStartFailed
             }
             Self::ConversationLost => TurnErrorCode::ConversationLost,
-            Self::Transcript(_) | Self::Tenant(_) => TurnErrorCode::StoreUnavailable,
+            Self::Transcript(_) | Self::Tenant(_) | Self::NotOwned(_) => TurnErrorCode::StoreUnavailable,
         };
         TurnError {
             code,
@@ -172,7 +175,8 @@ impl Shared {
     /// The session's agent, if it lives and serves; one that does not is ended, and its place is free.
     async fn living(&self, runtime: &SessionRuntime, session: &Session, folders: &Folders) -> Option<Agent> {
         let mut slot = runtime.agent.lock().await;
-        if let Some(live) = slot.as_ref().filter(|live| live.serves(session, folders)) {
+        let serves = |live: &&LiveAgent| live.serves(session, folders) && !live.is_left_over(&runtime.log);
+        if let Some(live) = slot.as_ref().filter(serves) {
             return Some(live.agent.clone());
         }
         end(&mut slot).await;
@@ -188,17 +192,23 @@ impl Shared {
         folders: &Folders,
         purpose: Purpose<'_>,
     ) -> Result<Agent, NoAgent> {
+        // An agent is started only for a session that is this instance's.
+        let hold = runtime.log.take().await?;
         let occupied = self.one_of_tenants(runtime, purpose).await?;
         let place = self.place(runtime, purpose).await?.with(occupied);
         let mut slot = runtime.agent.lock().await;
-        if let Some(live) = slot.as_ref().filter(|live| live.serves(session, folders)) {
+        if !runtime.log.covers(hold) {
+            return Err(LogError::Fenced.into());
+        }
+        let serves = |live: &&LiveAgent| live.serves(session, folders) && !live.is_left_over(&runtime.log);
+        if let Some(live) = slot.as_ref().filter(serves) {
             // Another was quicker; the place goes back.
             return Ok(live.agent.clone());
         }
         end(&mut slot).await;
-        let agent = self.start_agent(runtime, session, folders, place).await?;
+        let agent = self.start_agent(runtime, session, folders, place, hold).await?;
         runtime.touch();
-        *slot = Some(LiveAgent::new(agent.clone(), session, folders));
+        *slot = Some(LiveAgent::new(agent.clone(), session, folders, hold));
         Ok(agent)
     }
 
@@ -208,6 +218,7 @@ impl Shared {
         session: &Session,
         folders: &Folders,
         place: Place,
+        hold: Hold,
     ) -> Result<Agent, NoAgent> {
         let home = self.homes.of(session.tenant, session.id);
         if home.create().map_err(NoAgent::Home)?
@@ -217,9 +228,14 @@ impl Shared {
             let filled = off_the_runtime(move || home.fill_from(&template)).await;
             filled.map_err(NoAgent::Home)?;
         }
-        if session.conversation_started && !home.has_transcript(session.claude_session_id) {
+        let is_stale = self.cluster.is_some() && runtime.home_is_stale(hold);
+        if is_stale {
+            home.forget_transcripts().map_err(NoAgent::Home)?;
+        }
+        if (session.conversation_started || is_stale) && !home.has_transcript(session.claude_session_id) {
             self.give_transcript_back(session, &home).await?;
         }
+        runtime.note_home(hold);
         let user = self.user_of(session.tenant).await?;
         if let Some(user) = user {
             give_to(user, &home, folders).await.map_err(NoAgent::Home)?;
@@ -241,6 +257,7 @@ impl Shared {
         let initialize = self.launch.initialize(&session.options, folders);
         let kept = transcript::keep(
             runtime,
+            hold,
             home.projects_dir(),
             self.settings.transcript_buffer_bytes,
             &self.tasks,
@@ -468,8 +485,11 @@ impl Shared {
     /// Asks a CLI about itself, in a process and a home for that alone.
     pub(super) async fn ask_models(&self) -> Result<Value, NoAgent> {
         let nobody = SessionRuntime::new(
-            Arc::clone(&self.store),
-            Arc::clone(&self.clock),
+            Backing {
+                store: Arc::clone(&self.store),
+                clock: Arc::clone(&self.clock),
+                cluster: None,
+            },
             TenantId::generate(&*self.clock),
             SessionId::generate(&*self.clock),
             self.settings.feed,

@@ -1,5 +1,6 @@
 //! Steering a live session: what is asked of its CLI outside the conversation.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::handle::AskError;
@@ -9,7 +10,8 @@ use super::starting::{NoAgent, Purpose};
 use crate::domain::{Permission, Session, SessionId, TurnErrorCode, TurnId};
 
 /// Something that is asked of a session's CLI.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CliQuestion {
     /// How full the context is.
     ContextUsage,
@@ -65,8 +67,8 @@ pub enum SteeringError {
 }
 
 impl Agents {
-    /// Asks a session's CLI, which is started if it does not live.
-    pub async fn ask(
+    /// Asks a session's CLI, which is started here if it does not live.
+    pub async fn ask_here(
         &self,
         session: Session,
         folders: Folders,
@@ -96,9 +98,8 @@ impl Agents {
             .unwrap_or(Err(SteeringError::Ask(AskError::Gone(super::handle::Gone))))
     }
 
-    /// Brings a live agent to the model and permission mode that its session has now. One that does not take them is
-    /// replaced before the next turn.
-    pub async fn apply_options(&self, session: &Session) {
+    /// Brings an agent that lives here to the model and permission mode that its session has now.
+    pub async fn apply_options_here(&self, session: &Session) {
         let Some(runtime) = self.shared.known(session.id) else {
             return;
         };
@@ -127,10 +128,9 @@ impl Agents {
         live.note_options(wanted.clone());
     }
 
-    /// Interrupts a session's turn, and which it was: the named one, which may also wait; else the one that has the
-    /// session.
+    /// Interrupts a turn that is here, and which it was.
     #[expect(clippy::must_use_candidate, reason = "that nothing ran is no error")]
-    pub fn interrupt(&self, session: SessionId, turn: Option<TurnId>) -> Option<TurnId> {
+    pub fn interrupt_here(&self, session: SessionId, turn: Option<TurnId>) -> Option<TurnId> {
         let runtime = self.shared.known(session)?;
         let turn = match turn {
             Some(turn) => runtime.line.find(turn)?,
@@ -140,8 +140,8 @@ impl Agents {
         Some(turn.id)
     }
 
-    /// Brings an answer to the turn whose agent asked; whether that turn listens here.
-    pub async fn bring_answer(&self, permission: Permission) -> bool {
+    /// Brings an answer to a turn that is here; whether it is, and listens.
+    pub async fn bring_answer_here(&self, permission: Permission) -> bool {
         let Some(runtime) = self.shared.known(permission.session) else {
             return false;
         };

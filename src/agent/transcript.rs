@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
 use super::home::Home;
-use super::log::LogError;
+use super::log::{Hold, LogError};
 use super::runtime::SessionRuntime;
 use crate::domain::{ClaudeSessionId, Transcript, TranscriptEntry, TranscriptPath};
 use crate::lifecycle::Tasks;
@@ -26,8 +26,8 @@ const QUEUE: usize = 64;
 pub(super) enum Kept {
     /// These lines were written to this file.
     Lines { file: PathBuf, lines: Vec<String> },
-    /// Tell when everything before this is stored, or is not going to be.
-    Flush(oneshot::Sender<Result<(), TranscriptLost>>),
+    /// Tell when everything before this is stored, or is not going to be; and whether anything was.
+    Flush(oneshot::Sender<Result<bool, TranscriptLost>>),
 }
 
 /// Lines of a transcript are not stored.
@@ -41,6 +41,7 @@ pub(super) type TranscriptQueue = mpsc::Sender<Kept>;
 /// Starts the keeper of one agent, whose CLI writes below `projects`.
 pub(super) fn keep(
     runtime: &Arc<SessionRuntime>,
+    hold: Hold,
     projects: PathBuf,
     max_waiting_bytes: usize,
     tasks: &Tasks,
@@ -48,11 +49,13 @@ pub(super) fn keep(
     let (queue, queued) = mpsc::channel(QUEUE);
     let keeper = Keeper {
         runtime: Arc::clone(runtime),
+        hold,
         projects,
         max_waiting_bytes,
         waiting: VecDeque::new(),
         waiting_bytes: 0,
         broken: false,
+        stored: false,
     };
     tasks.spawn(keeper.run(queued));
     queue
@@ -60,6 +63,8 @@ pub(super) fn keep(
 
 struct Keeper {
     runtime: Arc<SessionRuntime>,
+    /// The hold of the session in which its agent was started.
+    hold: Hold,
     projects: PathBuf,
     max_waiting_bytes: usize,
     /// Lines that are not stored yet, by file, in order.
@@ -67,6 +72,8 @@ struct Keeper {
     waiting_bytes: usize,
     /// Whether lines were lost.
     broken: bool,
+    /// Whether lines were stored.
+    stored: bool,
 }
 
 impl Keeper {
@@ -88,7 +95,7 @@ impl Keeper {
         }
     }
 
-    fn take(&mut self, told: Kept, flushes: &mut Vec<oneshot::Sender<Result<(), TranscriptLost>>>) {
+    fn take(&mut self, told: Kept, flushes: &mut Vec<oneshot::Sender<Result<bool, TranscriptLost>>>) {
         let (file, lines) = match told {
             Kept::Flush(flush) => return flushes.push(flush),
             Kept::Lines { file, lines } => (file, lines),
@@ -116,18 +123,24 @@ impl Keeper {
     }
 
     /// Stores what waits, in order.
-    async fn store(&mut self) -> Result<(), TranscriptLost> {
+    async fn store(&mut self) -> Result<bool, TranscriptLost> {
         while let Some((path, lines)) = self.waiting.front() {
-            match self.runtime.log.append_transcript(path, lines).await {
+            match self
+                .runtime
+                .log
+                .append_transcript(Some(self.hold), path, lines)
+                .await
+            {
                 Ok(appended) => {
                     for bad in &appended.refused {
                         tracing::error!(session.id = %self.runtime.session, error = bad as &dyn std::error::Error,
                             "the CLI wrote down what is no entry; the rest is kept");
                     }
+                    self.stored = true;
                     self.waiting.pop_front();
                 }
-                Err(LogError::SessionMissing) => {
-                    // It was removed: there is nothing to be kept for.
+                Err(LogError::SessionMissing | LogError::Fenced) => {
+                    // It was removed, or another instance goes on with it: there is nothing to be kept for.
                     self.waiting.clear();
                 }
                 Err(error) => {
@@ -138,7 +151,11 @@ impl Keeper {
             }
         }
         self.waiting_bytes = 0;
-        if self.broken { Err(TranscriptLost) } else { Ok(()) }
+        if self.broken {
+            Err(TranscriptLost)
+        } else {
+            Ok(self.stored)
+        }
     }
 }
 

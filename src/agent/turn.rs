@@ -1,6 +1,7 @@
 //! Runs one turn to its end, whoever watches: waits for the session, hands the prompt to the agent, writes the log,
 //! has what the agent asks answered, stores the outcome.
 
+mod beginning;
 mod ending;
 mod waiting;
 
@@ -17,16 +18,16 @@ use self::waiting::{broken, crashed, out_of_grace, stopped, until};
 use super::disk;
 use super::handle::{Agent, TurnMessages};
 use super::launch::Folders;
-use super::line::{Admission, TurnControl, TurnPlace, TurnSignals, TurnTicket};
-use super::log::LogError;
+use super::line::{Admission, TurnControl, TurnSignals};
+use super::log::{Hold, LogError};
 use super::manager::{Shared, TurnRefused};
 use super::questions::{Questions, Told};
 use super::runtime::SessionRuntime;
 use super::starting::{NoAgent, Purpose};
 use super::translate::Translator;
 use crate::domain::{
-    Attachment, ClaudeSessionId, EventBody, EventId, KeyId, Permission, Session, SessionChange,
-    SessionStatus, Turn, TurnError, TurnErrorCode, TurnStatus, WaitsFor,
+    Attachment, ClaudeSessionId, EventBody, EventId, KeyId, Permission, Session, SessionChange, Turn,
+    TurnError, TurnErrorCode, TurnStatus, WaitsFor,
 };
 use crate::gateway::Meter;
 use crate::limits::counter::Occupied;
@@ -91,9 +92,15 @@ pub(super) struct TurnRun {
     told_delta: bool,
     /// Set once the store has refused an event: nothing more is written, and the turn is stopped.
     unwritten: bool,
+    /// Set once the session is another instance's: what becomes of the turn is for that one to say.
+    fenced: bool,
+    /// The hold of the session in which the turn is.
+    hold: Option<Hold>,
     claude_session_id: Option<ClaudeSessionId>,
     /// Whether the CLI began to work on the prompt.
     begun: bool,
+    /// Whether what the CLI wrote down of the conversation is stored.
+    written_down: bool,
     /// The model that answered last.
     model: Option<String>,
     /// Who is at it.
@@ -133,8 +140,11 @@ impl TurnRun {
             told_started: false,
             told_delta: false,
             unwritten: false,
+            fenced: false,
+            hold: None,
             claude_session_id: None,
             begun: false,
+            written_down: false,
             model: None,
             agent: None,
             meter: None,
@@ -158,137 +168,9 @@ impl TurnRun {
         self.runtime.touch();
         drop(place);
         self.shared.pool.note_change();
-        self.control.set_ended(turn);
-    }
-
-    async fn begin_now(
-        &mut self,
-        place: TurnPlace,
-        taken: oneshot::Sender<Result<StartedTurn, TurnRefused>>,
-    ) -> Option<TurnPlace> {
-        match self.begin().await {
-            Ok(after) => {
-                self.tell_taken(after, taken);
-                Some(place)
-            }
-            Err(error) => {
-                self.runtime.log.let_go().await;
-                let _waits = taken.send(Err(error.into()));
-                None
-            }
+        if let Some(turn) = turn {
+            self.control.set_ended(turn);
         }
-    }
-
-    /// Stores the turn as one that waits, and waits. `None` when it ended without having begun.
-    async fn begin_later(
-        &mut self,
-        mut ticket: TurnTicket,
-        taken: oneshot::Sender<Result<StartedTurn, TurnRefused>>,
-    ) -> Option<TurnPlace> {
-        let waits = EventBody::TurnQueued {
-            waits_for: WaitsFor::Session,
-            position: ticket.position(),
-        };
-        match self
-            .runtime
-            .log
-            .queue_turn(&self.plan.turn, vec![waits], self.plan.request_key.as_deref())
-            .await
-        {
-            Ok(after) => self.tell_taken(after, taken),
-            Err(error) => {
-                let _waits = taken.send(Err(error.into()));
-                return None;
-            }
-        }
-        let granted = tokio::select! {
-            biased;
-            reason = stopped(self.signals.stop.clone(), self.deadline) => Err(broken(reason)),
-            place = ticket.granted() => Ok(place),
-        };
-        drop(ticket);
-        // The place, if there is one, is passed on only when the turn has its outcome.
-        let (_place, error) = match granted {
-            Ok(place) => match self.begin_queued().await {
-                Ok(()) => return Some(place),
-                Err(error) => (Some(place), error),
-            },
-            Err(error) => (None, error),
-        };
-        let turn = self.store_unbegun(error).await;
-        self.control.set_ended(turn);
-        None
-    }
-
-    /// Begins a turn that waited, in the session as it is now.
-    async fn begin_queued(&mut self) -> Result<(), TurnError> {
-        let stored = self
-            .shared
-            .store
-            .find_session(self.plan.session.tenant, self.plan.session.id)
-            .await;
-        match stored {
-            Ok(Some(session)) if session.status == SessionStatus::Active => self.plan.session = session,
-            Ok(_) => return Err(broken(TurnErrorCode::SessionClosed)),
-            Err(_) => return Err(broken(TurnErrorCode::StoreUnavailable)),
-        }
-        self.plan.turn.started_at = self.shared.clock.now();
-        match self.begin().await {
-            Ok(_) => Ok(()),
-            Err(LogError::SessionMissing | LogError::Store(StoreError::SessionGone { .. })) => {
-                Err(broken(TurnErrorCode::SessionClosed))
-            }
-            Err(error) => {
-                tracing::error!(turn.id = %self.plan.turn.id, error = &error as &dyn std::error::Error,
-                    "a turn that waited was not begun");
-                Err(broken(TurnErrorCode::StoreUnavailable))
-            }
-        }
-    }
-
-    /// Tells that the turn is taken.
-    fn tell_taken(&self, after: EventId, taken: oneshot::Sender<Result<StartedTurn, TurnRefused>>) {
-        // Nobody may be waiting any more; the turn runs all the same.
-        let _waits = taken.send(Ok(self.started(after)));
-    }
-
-    fn started(&self, after: EventId) -> StartedTurn {
-        StartedTurn {
-            turn: self.plan.turn.clone(),
-            after,
-            ended: self.control.ended(),
-        }
-    }
-
-    async fn begin(&mut self) -> Result<EventId, LogError> {
-        let session = &self.plan.session;
-        let mut bodies = vec![
-            EventBody::Message {
-                text: self.plan.turn.message.clone(),
-                attachments: self.plan.attachments.clone(),
-            },
-            EventBody::Session {
-                session_id: session.id,
-                claude_session_id: session.claude_session_id,
-                model: session.options.model.clone(),
-                permission_mode: session.options.permission_mode,
-            },
-        ];
-        self.told_started = self.runtime.is_live() || !self.shared.pool.is_full();
-        if self.told_started {
-            bodies.push(EventBody::TurnStarted {});
-        }
-        let after = self
-            .runtime
-            .log
-            .begin_turn(&self.plan.turn, bodies, self.plan.request_key.as_deref())
-            .await?;
-        self.control.set_status(if self.told_started {
-            TurnStatus::Running
-        } else {
-            TurnStatus::Queued
-        });
-        Ok(after)
     }
 
     async fn drive(&mut self) -> Ending {
@@ -451,6 +333,11 @@ impl TurnRun {
                     return Ending::Broken(error);
                 }
             }
+            if self.fenced {
+                // Another instance goes on: nothing of the agent may be left.
+                self.end_agent(&agent, true).await;
+                return Ending::Broken(broken(TurnErrorCode::TurnUnknown));
+            }
             if self.unwritten {
                 end_for = end_for.or(Some(TurnErrorCode::StoreUnavailable));
             }
@@ -547,6 +434,7 @@ impl TurnRun {
         if let Err(error) = self.try_write(bodies).await {
             tracing::error!(turn.id = %self.plan.turn.id, error = &error as &dyn std::error::Error,
                 "a turn's events were not stored; the turn is stopped");
+            self.fenced |= is_fenced(&error);
             self.unwritten = true;
         }
         if speaks {
@@ -557,17 +445,27 @@ impl TurnRun {
 
     async fn try_write(&self, bodies: Vec<EventBody>) -> Result<(), LogError> {
         let (log, turn) = (&self.runtime.log, self.plan.turn.id);
+        let hold = self.hold.ok_or(LogError::Fenced)?;
         let mut durable = Vec::new();
         for body in bodies {
             if body.is_durable() {
                 durable.push(body);
             } else {
-                log.append(Some(turn), std::mem::take(&mut durable)).await?;
-                log.show(turn, vec![body]).await?;
+                log.append(Some((turn, hold)), std::mem::take(&mut durable))
+                    .await?;
+                log.show(turn, hold, vec![body]).await?;
             }
         }
-        log.append(Some(turn), durable).await
+        log.append(Some((turn, hold)), durable).await
     }
+}
+
+/// Whether the session is another instance's.
+fn is_fenced(error: &LogError) -> bool {
+    matches!(
+        error,
+        LogError::Fenced | LogError::Elsewhere(_) | LogError::Store(StoreError::StaleEpoch { .. })
+    )
 }
 
 /// Why a turn has no agent.

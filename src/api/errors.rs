@@ -39,6 +39,7 @@ impl From<Error> for Problem {
             | Error::TurnQueueFull { retry_after }
             | Error::RequestInProgress { retry_after }
             | Error::CursorAhead { retry_after }
+            | Error::InstanceUnreachable { retry_after }
             | Error::ShuttingDown { retry_after } => {
                 problem.retry_after = Some(*retry_after);
             }
@@ -100,7 +101,10 @@ impl From<Error> for Problem {
         }
         if matches!(
             code,
-            ProblemCode::AgentsExhausted | ProblemCode::StoreUnavailable | ProblemCode::ShuttingDown
+            ProblemCode::AgentsExhausted
+                | ProblemCode::InstanceUnreachable
+                | ProblemCode::StoreUnavailable
+                | ProblemCode::ShuttingDown
         ) {
             problem
                 .retry_after
@@ -152,6 +156,7 @@ fn code_of(error: &Error) -> ProblemCode {
         Error::Copy(CopyError::TooLarge) => ProblemCode::WorkspaceTooLarge,
         Error::Copy(CopyError::Failed(_)) => ProblemCode::WorkspaceUnavailable,
         Error::Forbidden { .. } => ProblemCode::Forbidden,
+        Error::InstanceUnreachable { .. } => ProblemCode::InstanceUnreachable,
         Error::ShuttingDown { .. } => ProblemCode::ShuttingDown,
         Error::TurnEnded { error, .. } | Error::Agent(error) => error.code.into(),
         Error::Workspace(error) => match error {

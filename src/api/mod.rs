@@ -12,6 +12,7 @@ pub mod idempotency;
 pub mod input;
 pub mod metrics;
 pub mod page;
+mod peers;
 pub mod problem;
 pub mod responses;
 pub mod streams;
@@ -130,6 +131,7 @@ pub fn serve(state: ApiState, listener: TcpListener, options: &ServerOptions) ->
             .configure(routes)
             .map(|app| {
                 app.configure(docs::configure)
+                    .configure(peers::configure)
                     .default_service(web::to(fallback::not_here))
             })
             .into_app()

@@ -149,6 +149,8 @@ pub enum ProblemCode {
     TurnTimeout,
     /// The server ended while the turn ran: some of its tools may have run.
     TurnUnknown,
+    /// Another instance has the session and does not answer now, or just lost it; the same request may work in a moment.
+    InstanceUnreachable,
     /// The server stops; another instance, or this one later, takes the request.
     ShuttingDown,
     /// The store does not answer, or did not take the turn's events.
@@ -223,6 +225,7 @@ impl ProblemCode {
             | Self::IssuerUnavailable
             | Self::AgentUnavailable
             | Self::AgentsExhausted
+            | Self::InstanceUnreachable
             | Self::ShuttingDown
             | Self::StoreUnavailable
             | Self::StoreReadOnly => StatusCode::SERVICE_UNAVAILABLE,
@@ -299,6 +302,7 @@ impl ProblemCode {
             Self::TurnFailed => "The CLI ended the turn with an error",
             Self::TurnTimeout => "The turn reached its time limit",
             Self::TurnUnknown => "What became of the turn is not known",
+            Self::InstanceUnreachable => "The instance that has the session does not answer",
             Self::ShuttingDown => "The server is stopping",
             Self::StoreUnavailable => "The store does not answer",
             Self::StoreReadOnly => "The store cannot be written",

@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 struct Arguments {
     session: String,
     resume: bool,
+    /// Whether it is to tell what it writes down.
+    mirror: bool,
 }
 
 fn main() -> ExitCode {
@@ -76,6 +78,7 @@ impl Fake {
         let arguments = Arguments {
             session,
             resume: resumed.is_some(),
+            mirror: arguments.iter().any(|argument| argument == "--session-mirror"),
         };
         let transcript = transcript_path(&arguments.session);
         let exists = transcript.as_ref().is_some_and(|path| path.is_file());
@@ -387,6 +390,9 @@ impl Fake {
             });
             if let Err(error) = written {
                 complain(&format!("fake-claude: the transcript was not written: {error}"));
+            }
+            if self.arguments.mirror {
+                say(&json!({"type": "transcript_mirror", "filePath": path, "entries": [{"prompt": prompt}]}));
             }
         }
         self.earlier.push(prompt.to_owned());

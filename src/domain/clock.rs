@@ -1,6 +1,7 @@
 //! The one source of the current time, so that tests can hold it still.
 
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
@@ -22,6 +23,51 @@ impl Clock for SystemClock {
     )]
     fn now(&self) -> DateTime<Utc> {
         whole_microseconds(Utc::now())
+    }
+}
+
+/// The machine's clock, put right by another that counts for all: that of the database which several instances share. So
+/// their times agree, however wrong their machines' clocks are.
+#[derive(Debug, Default)]
+pub struct SharedClock {
+    /// How wrong the machine's clock is made to be.
+    skew: TimeDelta,
+    /// What is added to it, in microseconds.
+    correction: AtomicI64,
+}
+
+impl SharedClock {
+    /// A clock of this machine, wrong by `skew` until it is put right.
+    #[must_use]
+    pub fn wrong_by(skew: TimeDelta) -> Self {
+        Self {
+            skew,
+            correction: AtomicI64::new(0),
+        }
+    }
+
+    fn of_this_machine(&self) -> DateTime<Utc> {
+        SystemClock.now() + self.skew
+    }
+
+    /// Puts it right: the other clock showed `right` when this one would have shown the middle of what it shows now and what
+    /// it showed `ago`.
+    pub fn set(&self, right: DateTime<Utc>, ago: TimeDelta) {
+        let here = self.of_this_machine() - ago / 2;
+        let correction = (right - here).num_microseconds().unwrap_or(0);
+        self.correction.store(correction, Ordering::Relaxed);
+    }
+
+    /// How far this machine's clock is behind.
+    #[must_use]
+    pub fn correction(&self) -> TimeDelta {
+        TimeDelta::microseconds(self.correction.load(Ordering::Relaxed))
+    }
+}
+
+impl Clock for SharedClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.of_this_machine() + self.correction()
     }
 }
 
@@ -65,6 +111,16 @@ mod tests {
     #[test]
     fn the_system_clock_has_no_nanoseconds() {
         assert_eq!(SystemClock.now().timestamp_subsec_nanos() % 1_000, 0);
+    }
+
+    #[test]
+    fn a_wrong_clock_is_put_right() {
+        let clock = SharedClock::wrong_by(TimeDelta::minutes(7));
+        assert!(clock.now() - SystemClock.now() > TimeDelta::minutes(6));
+        clock.set(SystemClock.now(), TimeDelta::zero());
+        let wrong = clock.now() - SystemClock.now();
+        assert!(wrong.abs() < TimeDelta::seconds(1), "{wrong}");
+        assert!((clock.correction() + TimeDelta::minutes(7)).abs() < TimeDelta::seconds(1));
     }
 
     #[test]

@@ -114,6 +114,10 @@ prefixed_id!(
     PermissionId, "permission", "prm_"
 );
 prefixed_id!(
+    /// One run of an instance of the server.
+    InstanceId, "instance", "ins_"
+);
+prefixed_id!(
     /// One prompt and all that follows until its result.
     TurnId, "turn", "trn_"
 );

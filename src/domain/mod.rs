@@ -11,8 +11,8 @@ pub mod credential;
 pub mod event;
 pub mod event_id;
 pub mod ids;
+pub mod instance;
 pub mod key;
-pub mod lease;
 pub mod ledger;
 pub mod money;
 pub mod names;
@@ -35,15 +35,16 @@ pub use budget::{
     Amount, Budget, BudgetNotice, BudgetPeriod, BudgetScope, BudgetStanding, BudgetVerdict, BudgetWarning,
     Reserved,
 };
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, SharedClock, SystemClock};
 pub use credential::{CredentialKind, StoredCredential};
 pub use event::{Event, EventBody, EventKind, EventQuery, WaitsFor};
 pub use event_id::{Epoch, EventId};
 pub use ids::{
-    BudgetId, ClaudeSessionId, EntryId, KeyId, PermissionId, SessionId, TenantId, TurnId, WebhookId,
+    BudgetId, ClaudeSessionId, EntryId, InstanceId, KeyId, PermissionId, SessionId, TenantId, TurnId,
+    WebhookId,
 };
+pub use instance::{Claim, Instance, InstanceName, SessionStanding};
 pub use key::{ApiKey, KeyDigest};
-pub use lease::{InstanceId, Lease, LeaseClaim, LeaseGrant};
 pub use ledger::{LedgerEntry, Payer, Reservation, Spender, UsageGroup, UsageQuery, UsageSum};
 pub use money::MicroUsd;
 pub use names::{InvalidName, Subdir, TenantName, UserId};

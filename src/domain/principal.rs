@@ -38,7 +38,7 @@ pub enum Role {
 }
 
 /// The caller of a request, as its credential tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principal {
     /// The tenant whose data it reaches: never taken from a request's body or path.
     pub tenant: TenantId,

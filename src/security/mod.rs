@@ -5,6 +5,7 @@ pub mod keys;
 pub mod oidc;
 pub mod outgoing;
 pub mod ownership;
+pub mod peer_tokens;
 pub mod sealing;
 pub mod signing;
 pub mod tickets;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::log_reader::ReadError;
 use crate::agent::handle::AskError;
 use crate::agent::log::LogError;
-use crate::agent::{SteeringError, TurnRefused};
+use crate::agent::{ElsewhereError, SteeringError, TurnRefused};
+use crate::cluster::PeerRefusal;
 use crate::domain::{PermissionDecision, TurnError, TurnErrorCode, TurnId};
 use crate::limits::TooOften;
 use crate::security::workspace::WorkspaceError;
@@ -203,6 +204,12 @@ pub enum Error {
         /// When trying again, most likely at another instance, makes sense.
         retry_after: Duration,
     },
+    /// Another instance has the session, or may have it, and does not do its part now.
+    #[error("the instance that has the session does not answer")]
+    InstanceUnreachable {
+        /// When trying again makes sense.
+        retry_after: Duration,
+    },
     /// The turn ended, and did not complete.
     #[error("{}", error.message)]
     TurnEnded {
@@ -266,11 +273,57 @@ impl From<LogError> for Error {
     fn from(error: LogError) -> Self {
         match error {
             LogError::SessionMissing => Self::SessionNotFound,
+            // It moves in this very moment.
+            LogError::Elsewhere(_) | LogError::Fenced | LogError::Store(StoreError::StaleEpoch { .. }) => {
+                Self::InstanceUnreachable {
+                    retry_after: RETRY_SOON,
+                }
+            }
             LogError::Store(error) => Self::Store(error),
             error => Self::Internal {
                 action: "the session's log was not written",
                 source: Box::new(error),
             },
+        }
+    }
+}
+
+impl From<ElsewhereError> for Error {
+    fn from(error: ElsewhereError) -> Self {
+        let failed = |action| {
+            move |source| Self::Internal {
+                action,
+                source: Box::new(source),
+            }
+        };
+        match error {
+            ElsewhereError::Store(error) => Self::Store(error),
+            ElsewhereError::Log(error) => error.into(),
+            ElsewhereError::Steering(error) => error.into(),
+            ElsewhereError::Peer(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the instance that has a session does not answer"
+                );
+                Self::InstanceUnreachable {
+                    retry_after: RETRY_SOON,
+                }
+            }
+            ElsewhereError::Refused(PeerRefusal::NotHere) => Self::InstanceUnreachable {
+                retry_after: RETRY_SOON,
+            },
+            ElsewhereError::Refused(PeerRefusal::QueueFull) => Self::TurnQueueFull {
+                retry_after: RETRY_SOON,
+            },
+            ElsewhereError::Refused(PeerRefusal::ShuttingDown) => Self::ShuttingDown {
+                retry_after: RETRY_SOON,
+            },
+            ElsewhereError::Refused(PeerRefusal::SessionGone) => Self::SessionClosed,
+            ElsewhereError::Refused(PeerRefusal::CliRefused { message }) => Self::CliRefused(message),
+            ElsewhereError::Refused(PeerRefusal::CliTimeout) => Self::CliTimeout,
+            error @ (ElsewhereError::Refused(PeerRefusal::Failed { .. }) | ElsewhereError::Odd) => {
+                failed("the instance that has the session did not do it")(error)
+            }
         }
     }
 }
@@ -292,7 +345,7 @@ impl From<SteeringError> for Error {
 impl From<TurnRefused> for Error {
     fn from(refused: TurnRefused) -> Self {
         match refused {
-            TurnRefused::Busy => Self::SessionBusy {
+            TurnRefused::Busy | TurnRefused::Elsewhere(_) => Self::SessionBusy {
                 retry_after: RETRY_SOON,
             },
             TurnRefused::QueueFull => Self::TurnQueueFull {

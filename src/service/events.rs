@@ -108,7 +108,7 @@ impl EventService {
         let log = self.agents.open_log(caller.tenant, order.session);
         // Again: what closed it before the log was opened is seen now, and what does later ends the reading.
         let session = self.sessions.find(caller, order.session).await?;
-        check_cursor(&*self.store, &log, order.after).await?;
+        check_cursor(&*self.store, &self.agents, &log, order.after).await?;
         let turn_is_over = match order.turn {
             Some(turn) => {
                 let turn = self.store.find_turn(caller.tenant, session.id, turn).await?;
@@ -140,13 +140,23 @@ impl EventService {
 }
 
 /// Refuses a cursor that is none of this log's, or that it has not reached.
-pub(super) async fn check_cursor(store: &dyn Store, log: &OpenLog, cursor: EventId) -> Result<(), Error> {
+pub(super) async fn check_cursor(
+    store: &dyn Store,
+    agents: &Agents,
+    log: &OpenLog,
+    cursor: EventId,
+) -> Result<(), Error> {
     if !cursor.is_of(log.session()) {
         return Err(Error::CursorForeign);
     }
     let bounds = store.log_bounds(log.tenant(), log.session()).await?;
     let bounds = bounds.ok_or(Error::SessionNotFound)?;
-    if cursor > bounds.last.max(log.feed().newest()) {
+    if cursor <= bounds.last {
+        return Ok(());
+    }
+    // What is shown and not stored yet is known where the log is written.
+    log.settled().await;
+    if cursor > log.feed().newest() && !agents.may_have_shown(log, cursor).await? {
         return Err(Error::CursorAhead {
             retry_after: RETRY_SOON,
         });

@@ -129,7 +129,7 @@ impl ForkService {
             self.agents.record(caller.tenant, fork.id, batch).await?;
         }
         self.agents.prewarm(fork.clone(), folders);
-        Ok(self.sessions.details(caller, fork))
+        self.sessions.details(caller, fork).await
     }
 
     /// The messages of a session up to one of them.

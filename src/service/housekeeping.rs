@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use super::idempotency::forget_old;
 use super::sessions::border;
 use crate::agent::Agents;
+use crate::cluster::Cluster;
 use crate::domain::{Clock, Tenant, TenantId, TenantName};
 use crate::gateway::billing::settle_abandoned;
 use crate::lifecycle::Shutdown;
@@ -62,6 +63,8 @@ pub struct Housekeeping {
     clock: Arc<dyn Clock>,
     shutdown: Shutdown,
     rules: KeepRules,
+    /// The instances, where there can be several: one looks for all.
+    cluster: Option<Cluster>,
 }
 
 impl Housekeeping {
@@ -73,6 +76,7 @@ impl Housekeeping {
         clock: Arc<dyn Clock>,
         shutdown: Shutdown,
         rules: KeepRules,
+        cluster: Option<Cluster>,
     ) -> Self {
         Self {
             store,
@@ -80,6 +84,7 @@ impl Housekeeping {
             clock,
             shutdown,
             rules,
+            cluster,
         }
     }
 
@@ -89,6 +94,9 @@ impl Housekeeping {
             tokio::select! {
                 () = tokio::time::sleep(self.rules.sweep_interval) => {}
                 () = self.shutdown.begun() => return,
+            }
+            if self.cluster.as_ref().is_some_and(|cluster| !cluster.leads()) {
+                continue;
             }
             match self.sweep().await {
                 Ok(swept) if swept == Swept::default() => {}

@@ -17,6 +17,7 @@ mod log_reader;
 mod log_stream;
 mod metrics;
 mod models;
+mod peers;
 mod permissions;
 mod sessions;
 mod spending;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 
 pub use crate::agent::feed::FeedItem;
 pub use crate::agent::{OnBusy, OnLost};
+pub use crate::cluster::PeerRequest;
 pub use crate::limits::{Counted, Limits, Standing};
 pub use crate::security::signing::hmac_by;
 pub use crate::security::workspace::WorkspaceError;
@@ -50,6 +52,7 @@ pub use idempotency::{Idempotency, Once};
 pub use log_stream::LogStream;
 pub use metrics::{METRICS_TYPE, MetricsService};
 pub use models::{ModelInfo, ModelService};
+pub use peers::PeerService;
 pub use permissions::{PermissionAnswer, PermissionService};
 pub use sessions::{NewSession, SessionDetails, SessionQuery, SessionRules, SessionService, SessionState};
 pub use spending::{BudgetOrder, SpendingService, UsageFilter};
@@ -80,6 +83,8 @@ pub struct Services {
     pub erasure: Arc<ErasureService>,
     /// Webhooks.
     pub webhooks: Arc<WebhookService>,
+    /// What other instances ask.
+    pub peers: Arc<PeerService>,
     /// Requests that are sent again.
     pub idempotency: Arc<Idempotency>,
     /// Budgets, and what was spent.

@@ -151,9 +151,13 @@ impl PermissionService {
         if resolution.remember {
             self.remember(caller, &standing).await?;
         }
-        if !self.agents.bring_answer(standing.clone()).await {
+        match self.agents.bring_answer(caller.tenant, standing.clone()).await {
+            Ok(true) => {}
             // Its turn ended in this moment, and has noted the question as answered or withdrawn.
-            tracing::info!(permission.id = %id, "an answer found no turn that waits for it");
+            Ok(false) => tracing::info!(permission.id = %id, "an answer found no turn that waits for it"),
+            // It stands in the store; the instance that runs the turn finds it there when the question's time is over.
+            Err(error) => tracing::warn!(permission.id = %id, error = &error as &dyn std::error::Error,
+                "an answer did not reach the instance that runs the turn"),
         }
         Ok(standing)
     }

@@ -13,7 +13,7 @@ use crate::domain::pattern::any_matches;
 use crate::domain::{
     Activity, AuditAction, AuditNote, ClaudeSessionId, Clock, Event, EventBody, EventId, EventKind,
     EventQuery, Page, Plugin, Principal, Room, Session, SessionChange, SessionFilter, SessionId,
-    SessionOptions, SessionQuota, SessionStatus, Subdir, TenantPolicy, UserId,
+    SessionOptions, SessionQuota, SessionStanding, SessionStatus, Subdir, TenantPolicy, UserId,
 };
 use crate::limits::{Counted, Limits};
 use crate::security::workspace::Workspaces;
@@ -160,7 +160,7 @@ impl SessionService {
         let folders = self.make_folders(caller, &session).await?;
         self.insert(caller, &session).await?;
         self.agents.prewarm(session.clone(), folders);
-        Ok(self.details(caller, session))
+        self.details(caller, session).await
     }
 
     /// A page of the tenant's sessions, newest first; of the caller's own where it acts for one user.
@@ -188,13 +188,8 @@ impl SessionService {
             .store
             .list_sessions(caller.tenant, &filter, before, limit)
             .await?;
-        let items = page
-            .items
-            .into_iter()
-            .map(|session| self.details(caller, session))
-            .collect();
         Ok(Page {
-            items,
+            items: self.details_of(caller, page.items).await?,
             next: page.next,
         })
     }
@@ -202,7 +197,7 @@ impl SessionService {
     /// A session, whatever its status.
     pub async fn get(&self, caller: &Principal, id: SessionId) -> Result<SessionDetails, Error> {
         let session = self.find(caller, id).await?;
-        Ok(self.details(caller, session))
+        self.details(caller, session).await
     }
 
     /// Changes an active session: its title, its metadata, its model, its permission mode. A live agent is brought to
@@ -227,7 +222,7 @@ impl SessionService {
         }
         let event = EventBody::of_change(&change);
         self.agents.record(caller.tenant, id, vec![event]).await?;
-        Ok(self.details(caller, session))
+        self.details(caller, session).await
     }
 
     /// Closes a session: ends its turn and its agent, for good. Closing a closed one changes nothing.
@@ -253,7 +248,7 @@ impl SessionService {
             return Err(Error::SessionClosed);
         }
         self.agents.prewarm(session.clone(), folders);
-        Ok(self.details(caller, session))
+        self.details(caller, session).await
     }
 
     /// A page of the conversation, oldest first: prompts, the assistant's messages, tool results.
@@ -288,7 +283,7 @@ impl SessionService {
     /// The caller's session, if it takes turns.
     pub(super) async fn find_usable(&self, caller: &Principal, id: SessionId) -> Result<Session, Error> {
         let session = self.find(caller, id).await?;
-        match self.state(&session) {
+        match self.state_now(&session).await? {
             SessionState::Active => Ok(session),
             SessionState::Closed => Err(Error::SessionClosed),
             SessionState::Expired => Err(Error::SessionExpired),
@@ -418,13 +413,24 @@ impl SessionService {
         border(self.clock.now(), self.ttl)
     }
 
-    fn state(&self, session: &Session) -> SessionState {
-        let expired = self
-            .expiry_border()
-            .is_some_and(|border| session.last_active_at <= border);
+    async fn state_now(&self, session: &Session) -> Result<SessionState, Error> {
+        let busy = self.has_expired(session) && {
+            let standing = self.agents.standing(session.tenant, &[session.id]).await?;
+            standing.first().is_some_and(|standing| standing.busy)
+        };
+        Ok(self.state(session, busy))
+    }
+
+    fn has_expired(&self, session: &Session) -> bool {
+        self.expiry_border()
+            .is_some_and(|border| session.last_active_at <= border)
+    }
+
+    fn state(&self, session: &Session, busy: bool) -> SessionState {
+        let expired = self.has_expired(session);
         if session.status == SessionStatus::Closed {
             SessionState::Closed
-        } else if expired && !self.agents.is_busy(session.id) {
+        } else if expired && !busy {
             SessionState::Expired
         } else {
             SessionState::Active
@@ -455,15 +461,38 @@ impl SessionService {
             .checked_add_signed(chrono::TimeDelta::from_std(self.ttl?).ok()?)
     }
 
-    pub(super) fn details(&self, caller: &Principal, session: Session) -> SessionDetails {
+    pub(super) async fn details(
+        &self,
+        caller: &Principal,
+        session: Session,
+    ) -> Result<SessionDetails, Error> {
+        let standing = self.agents.standing(session.tenant, &[session.id]).await?;
+        let standing = standing.first().copied().unwrap_or_default();
+        Ok(self.details_by(caller, session, standing))
+    }
+
+    async fn details_of(
+        &self,
+        caller: &Principal,
+        sessions: Vec<Session>,
+    ) -> Result<Vec<SessionDetails>, Error> {
+        let ids: Vec<_> = sessions.iter().map(|session| session.id).collect();
+        let standings = self.agents.standing(caller.tenant, &ids).await?;
+        let both = sessions.into_iter().zip(standings);
+        Ok(both
+            .map(|(session, standing)| self.details_by(caller, session, standing))
+            .collect())
+    }
+
+    fn details_by(&self, caller: &Principal, session: Session, standing: SessionStanding) -> SessionDetails {
         SessionDetails {
             cwd: self
                 .workspaces
                 .shown_path(&caller.tenant_name, &session.user, session.subdir.as_ref()),
-            agent_live: self.agents.is_live(session.id),
-            busy: self.agents.is_busy(session.id),
+            agent_live: standing.held,
+            busy: standing.busy,
             expires_at: self.expires_at(&session),
-            state: self.state(&session),
+            state: self.state(&session, standing.busy),
             session,
         }
     }

@@ -118,6 +118,6 @@ impl SteeringService {
     async fn ask(&self, caller: &Principal, id: SessionId, question: CliQuestion) -> Result<Value, Error> {
         let session = self.sessions.find_usable(caller, id).await?;
         let folders = self.sessions.folders(caller, &session).await?;
-        Ok(self.agents.ask(session, folders, question).await?)
+        Ok(self.agents.ask(caller, session, folders, question).await?)
     }
 }

@@ -7,17 +7,18 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::attachments::{self, NewAttachment};
-use super::error::Error;
+use super::error::{Error, RETRY_SOON};
 use super::events::check_cursor;
 use super::idempotency::{Idempotency, Once, own_key};
 use super::log_reader::LogReader;
 use super::log_stream::LogStream;
 use super::sessions::SessionService;
 use super::turn_stream::{SHOWN, follow};
-use crate::agent::{Agents, NewTurn, OnBusy, OnLost, StartedTurn};
+use crate::agent::{Agents, NewTurn, OnBusy, OnLost, StartedTurn, TurnRefused};
+use crate::cluster::PeerTurn;
 use crate::domain::{
     BudgetStanding, BudgetVerdict, Clock, EventId, EventQuery, Page, Principal, Session, SessionId, Spender,
-    Turn, TurnId, TurnReceipt, TurnStatus,
+    Turn, TurnError, TurnErrorCode, TurnId, TurnReceipt, TurnStatus,
 };
 use crate::limits::counter::{Counter, Occupied};
 use crate::limits::{Counted, Limits};
@@ -120,13 +121,29 @@ impl TurnService {
             .await
             .ok()
             .and_then(|turn| turn.clone());
-        let turn = turn.map(Arc::unwrap_or_clone).ok_or_else(|| Error::Internal {
-            action: "a turn was lost",
-            source: "the task that ran it ended without an outcome".into(),
-        })?;
+        let turn = match turn.map(Arc::unwrap_or_clone) {
+            Some(turn) => turn,
+            None => self.lost(caller, started.turn).await?,
+        };
         match turn.outcome.as_ref().and_then(|outcome| outcome.error.clone()) {
             Some(error) => Err(Error::TurnEnded { turn: turn.id, error }),
             None => Ok(turn),
+        }
+    }
+
+    /// What became of a turn that this instance began and another has by now.
+    async fn lost(&self, caller: &Principal, turn: Turn) -> Result<Turn, Error> {
+        let stored = self.store.find_turn(caller.tenant, turn.session, turn.id).await?;
+        match stored.filter(|stored| stored.outcome.is_some()) {
+            Some(stored) => Ok(stored),
+            None => Err(Error::TurnEnded {
+                turn: turn.id,
+                error: TurnError {
+                    code: TurnErrorCode::TurnUnknown,
+                    message: "the instance that ran the turn lost its session; ask for the turn again"
+                        .to_owned(),
+                },
+            }),
         }
     }
 
@@ -141,7 +158,7 @@ impl TurnService {
         if let Some(after) = after {
             self.sessions.find(caller, order.session).await?;
             let log = self.agents.open_log(caller.tenant, order.session);
-            check_cursor(&*self.store, &log, after).await?;
+            check_cursor(&*self.store, &self.agents, &log, after).await?;
         }
         let started = self.start(caller, order).await?;
         let query = EventQuery {
@@ -162,7 +179,7 @@ impl TurnService {
     /// Takes a turn and waits for nothing.
     pub async fn submit(&self, caller: &Principal, order: TurnOrder) -> Result<TurnDetails, Error> {
         let started = self.start(caller, order).await?;
-        Ok(self.details(started.turn))
+        Ok(self.details(caller, started.turn).await)
     }
 
     /// A turn of a session.
@@ -174,7 +191,7 @@ impl TurnService {
     ) -> Result<TurnDetails, Error> {
         self.sessions.find(caller, session).await?;
         let turn = self.store.find_turn(caller.tenant, session, id).await?;
-        turn.map(|turn| self.details(turn)).ok_or(Error::TurnNotFound)
+        Ok(self.details(caller, turn.ok_or(Error::TurnNotFound)?).await)
     }
 
     /// A page of a session's turns, newest first.
@@ -190,8 +207,12 @@ impl TurnService {
             .store
             .list_turns(caller.tenant, session, before, limit)
             .await?;
+        let mut items = Vec::with_capacity(page.items.len());
+        for turn in page.items {
+            items.push(self.details(caller, turn).await);
+        }
         Ok(Page {
-            items: page.items.into_iter().map(|turn| self.details(turn)).collect(),
+            items,
             next: page.next,
         })
     }
@@ -204,22 +225,23 @@ impl TurnService {
         id: TurnId,
     ) -> Result<TurnDetails, Error> {
         self.get(caller, session, id).await?;
-        self.agents.interrupt(session, Some(id));
+        self.agents.interrupt(caller.tenant, session, Some(id)).await?;
         self.get(caller, session, id).await
     }
 
     /// Interrupts the turn that has the session; which it was, if any had.
     pub async fn interrupt(&self, caller: &Principal, session: SessionId) -> Result<Option<TurnId>, Error> {
         self.sessions.find_usable(caller, session).await?;
-        Ok(self.agents.interrupt(session, None))
+        Ok(self.agents.interrupt(caller.tenant, session, None).await?)
     }
 
-    fn details(&self, turn: Turn) -> TurnDetails {
+    async fn details(&self, caller: &Principal, turn: Turn) -> TurnDetails {
         let status = match &turn.outcome {
             Some(outcome) => outcome.status,
             None => self
                 .agents
-                .turn_status(turn.session, turn.id)
+                .turn_status(caller.tenant, turn.session, turn.id)
+                .await
                 .unwrap_or(if turn.queued {
                     TurnStatus::Queued
                 } else {
@@ -260,6 +282,19 @@ impl TurnService {
             self.attachment_max_bytes,
         )
         .await?;
+        let request_key = order.once.map(|once| own_key(caller, &once));
+        // Only if the session is in a turn elsewhere, and this one is to wait for it, is it sent there.
+        let elsewhere = (self.agents.has_others() && order.on_busy != OnBusy::Reject).then(|| PeerTurn {
+            caller: caller.clone(),
+            message: order.message.clone(),
+            content: content.clone(),
+            attachments: attachments.clone(),
+            timeout: order.timeout,
+            interrupts: order.on_busy == OnBusy::Interrupt,
+            fresh_if_lost: order.on_lost == OnLost::Fresh,
+            request_key: request_key.clone(),
+        });
+        let id = session.id;
         let new = NewTurn {
             session,
             folders,
@@ -269,11 +304,56 @@ impl TurnService {
             timeout: order.timeout,
             on_busy: order.on_busy,
             on_lost: order.on_lost,
-            request_key: order.once.map(|once| own_key(caller, &once)),
+            request_key,
             key: caller.key,
             occupied,
         };
-        Ok(self.agents.start_turn(new).await?)
+        match (self.agents.start_turn(new).await, elsewhere) {
+            (Err(TurnRefused::Elsewhere(holder)), Some(turn)) => {
+                let started = self.agents.begin_elsewhere(&holder, id, turn).await?;
+                started.ok_or(Error::SessionBusy {
+                    retry_after: RETRY_SOON,
+                })
+            }
+            (started, _) => Ok(started?),
+        }
+    }
+
+    /// Begins a turn that another instance was asked for; `None` when the session is not this one's.
+    pub(super) async fn begin_for_peer(
+        &self,
+        session: SessionId,
+        turn: PeerTurn,
+    ) -> Result<Option<StartedTurn>, Error> {
+        let caller = &turn.caller;
+        let session = self.sessions.find_usable(caller, session).await?;
+        let folders = self.sessions.folders(caller, &session).await?;
+        let new = NewTurn {
+            session,
+            folders,
+            message: turn.message,
+            content: turn.content,
+            attachments: turn.attachments,
+            timeout: turn.timeout,
+            on_busy: if turn.interrupts {
+                OnBusy::Interrupt
+            } else {
+                OnBusy::Queue
+            },
+            on_lost: if turn.fresh_if_lost {
+                OnLost::Fresh
+            } else {
+                OnLost::Fail
+            },
+            request_key: turn.request_key,
+            key: caller.key,
+            occupied: self.occupy(caller).await?,
+        };
+        match self.agents.start_turn(new).await {
+            Ok(started) => Ok(Some(started)),
+            Err(TurnRefused::Elsewhere(_)) => Ok(None),
+            Err(refused) => Err(refused.into()),
+        }
     }
 
     /// Counts a turn that is about to begin: it is one of the tenant's until it has ended.
@@ -282,6 +362,10 @@ impl TurnService {
         self.limits
             .count(Counted::Turn, caller.tenant, caller.key)
             .await?;
+        self.occupy(caller).await
+    }
+
+    async fn occupy(&self, caller: &Principal) -> Result<Occupied, Error> {
         let limits = self.limits.limits_of(caller.tenant).await?;
         let most = limits.turns_max.unwrap_or(0);
         let occupied = self.running.occupy(caller.tenant, most);
@@ -329,11 +413,11 @@ impl TurnService {
         }
         // It may have ended between the two looks.
         let turn = find().await?.ok_or(Error::TurnNotFound)?;
-        let ended = turn.outcome.is_some().then(|| Arc::new(turn.clone()));
-        Ok(StartedTurn {
-            turn,
-            after,
-            ended: watch::Sender::new(ended).subscribe(),
-        })
+        let ended = if turn.outcome.is_some() {
+            watch::Sender::new(Some(Arc::new(turn.clone()))).subscribe()
+        } else {
+            self.agents.watch_elsewhere(caller.tenant, &turn, after)
+        };
+        Ok(StartedTurn { turn, after, ended })
     }
 }

@@ -263,7 +263,7 @@ impl WebhookService {
         let webhook = self.get(caller, id).await?;
         self.sessions.find(caller, session).await?;
         let log = self.agents.open_log(caller.tenant, session);
-        check_cursor(&*self.store, &log, after).await?;
+        check_cursor(&*self.store, &self.agents, &log, after).await?;
         let (now, most) = (self.clock.now(), self.rules.replay_max);
         let replayed = self
             .store

@@ -11,6 +11,7 @@ mod duration;
 mod environment;
 mod events;
 mod extensions;
+mod instance;
 mod isolation;
 mod limits;
 mod load;
@@ -36,6 +37,7 @@ pub use defaults::DefaultsSection;
 pub use environment::{ALIASES, process_environment};
 pub use events::EventsSection;
 pub use extensions::{McpServers, PluginSettings};
+pub use instance::InstanceSection;
 pub use isolation::{IsolationLevel, IsolationScope, IsolationSection, NamedNetwork, NetworkSetting};
 pub use limits::LimitsSection;
 pub use load::{LoadOptions, SettingsError};
@@ -75,6 +77,8 @@ pub struct Settings {
     pub agent: AgentSection,
     /// What fences agents in.
     pub isolation: IsolationSection,
+    /// This server as one of several.
+    pub instance: InstanceSection,
     /// The event log and its readers.
     pub events: EventsSection,
     /// Connections on which events come and commands go.
@@ -106,6 +110,7 @@ impl Settings {
         self.permissions.check(&mut problems);
         self.agent.check(&mut problems);
         self.isolation.check(self, &mut problems);
+        self.instance.check(&mut problems);
         self.events.check(&mut problems);
         self.websocket.check(&mut problems);
         self.webhooks.check(&mut problems);

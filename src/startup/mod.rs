@@ -4,6 +4,7 @@
 //! told to end. Tests build the same value on port 0.
 
 pub mod access;
+mod cluster;
 mod fence;
 mod parts;
 mod services;
@@ -15,15 +16,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
+use chrono::TimeDelta;
 use scripted_model::ScriptedModel;
 use secrecy::SecretString;
+use tokio::sync::oneshot;
 
-use crate::agent::Agents;
 use crate::agent::home::Homes;
 use crate::agent::launch::LaunchSettings;
+use crate::agent::{Agents, Surroundings};
 use crate::api::page::CursorKey;
 use crate::api::{self, ApiState, Authenticator};
-use crate::domain::{Clock, SystemClock};
+use crate::cluster::{Cluster, JoinError};
+use crate::domain::{Clock, SharedClock};
 use crate::gateway::billing::settle_abandoned;
 use crate::lifecycle::{Shutdown, Tasks};
 use crate::security::sealing::SealingKeys;
@@ -66,6 +70,15 @@ pub enum StartupError {
     /// The scripted model does not start.
     #[error("the scripted model does not start (model.scripted)")]
     ScriptedModel(#[from] scripted_model::StartError),
+    /// This server cannot be one of several.
+    #[error("the instances that share the store cannot be joined")]
+    Join(#[from] JoinError),
+    /// Another server has taken this instance's name.
+    #[error("another server runs under this instance's name (instance.id)")]
+    Superseded,
+    /// TLS cannot be spoken.
+    #[error("TLS cannot be spoken")]
+    Tls(#[source] rustls::Error),
     /// Nothing can be sent to webhooks.
     #[error("what sends events to webhooks cannot be made")]
     Webhooks(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -102,6 +115,9 @@ pub struct Application {
     scripted_model: Option<ScriptedModel>,
     /// The key that was made because there was none.
     first_key: Option<SecretString>,
+    /// Has it leave the instances that share its store.
+    leave: Option<oneshot::Sender<()>>,
+    cluster: Option<Cluster>,
 }
 
 impl std::fmt::Debug for Application {
@@ -142,42 +158,30 @@ impl Stopper {
 impl Application {
     /// Makes all parts and binds the port. Must be called on the main runtime, which must outlive the server.
     pub async fn build(settings: Settings) -> Result<Self, StartupError> {
-        let address = SocketAddr::new(settings.api.host, settings.api.port);
-        // Before anything is opened: a second server on the same address must not touch the first one's store.
-        let listener = TcpListener::bind(address).map_err(|source| StartupError::Bind { address, source })?;
-        let address = listener
-            .local_addr()
-            .map_err(|source| StartupError::Bind { address, source })?;
-
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (listener, address) = listen(&settings)?;
+        let offset = TimeDelta::seconds(settings.instance.clock_offset_seconds);
+        let shared_clock = Arc::new(SharedClock::wrong_by(offset));
+        let clock: Arc<dyn Clock> = Arc::<SharedClock>::clone(&shared_clock);
         let tasks = Tasks::on(tokio::runtime::Handle::current());
         let shutdown = Shutdown::new();
-        let store = stores::open(&settings).await?;
+        let (store, instances) = stores::open_shared(&settings).await?;
         let workspaces = Arc::new(Workspaces::open(
             &settings.user.base_dir,
             settings.user.auto_create_dir,
         )?);
         let homes = Homes::open(&settings.agent.homes_dir).map_err(StartupError::Homes)?;
-        let scripted_model = if settings.model.scripted {
-            Some(ScriptedModel::start(scripted_model::Options::default())?)
-        } else {
-            None
-        };
-
+        let scripted = settings.model.scripted;
+        let scripted_model = scripted
+            .then(|| ScriptedModel::start(scripted_model::Options::default()))
+            .transpose()?;
         let guardian = parts::guardian(settings.agent.guardian_path.clone());
         let fence = fence::build(&settings, guardian.as_deref(), &homes).await?;
         let isolation = fence.level;
         let sealing = sealing_keys(&settings)?;
         let limits = Arc::new(parts::limits(&settings, &store, &clock));
-        let gateway = parts::gateway(
-            &settings,
-            scripted_model.as_ref(),
-            &sealing,
-            &limits,
-            &store,
-            &clock,
-            &tasks,
-        )?;
+        let model = scripted_model.as_ref();
+        let gateway = parts::gateway(&settings, model, &sealing, &limits, &store, &clock, &tasks)?;
+        let cluster = cluster::join(&settings, address, &*store, instances, &shared_clock).await?;
         let agents = Agents::new(
             parts::agent_settings(&settings),
             LaunchSettings {
@@ -185,26 +189,30 @@ impl Application {
                 fence,
                 gateway: gateway.clone(),
                 limits: Some(Arc::clone(&limits)),
-                ..parts::launch_settings(&settings, scripted_model.as_ref())
+                ..parts::launch_settings(&settings, model)
             },
             homes,
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            tasks.clone(),
-            shutdown.clone(),
+            Surroundings {
+                store: Arc::clone(&store),
+                clock: Arc::clone(&clock),
+                tasks: tasks.clone(),
+                shutdown: shutdown.clone(),
+                cluster: cluster.clone(),
+            },
         );
-        if store.backend() != "postgresql" {
-            // Nobody else has this store, so what is not settled was left by a server that is gone.
-            settle_abandoned(&*store, clock.now()).await?;
-        }
-        let settled = agents.settle_unfinished().await?;
-        if settled > 0 {
-            tracing::warn!(
-                sessions = settled,
-                "settled turns that an earlier process left unfinished as unknown"
-            );
-        }
-        start_chores(&settings, &store, &agents, &clock, &tasks, &shutdown);
+        settle_left_over(&agents, cluster.as_ref(), &*store, &*clock).await?;
+        let leave = cluster
+            .as_ref()
+            .map(|cluster| cluster::start(cluster, &agents, &tasks, &shutdown));
+        start_chores(
+            &settings,
+            &store,
+            &agents,
+            &clock,
+            &tasks,
+            &shutdown,
+            cluster.as_ref(),
+        );
         let signer = webhooks::start(&settings, &store, &clock, &tasks, &shutdown).await?;
 
         let (authentication, first_key) =
@@ -223,6 +231,7 @@ impl Application {
             sealing,
             gateway,
             signer,
+            cluster: cluster.clone(),
         };
         let state = ApiState {
             services: parts.into_services(),
@@ -245,6 +254,8 @@ impl Application {
             drain: Arc::new(tokio::sync::watch::Sender::new(None)),
             scripted_model,
             first_key,
+            leave,
+            cluster,
         })
     }
 
@@ -293,6 +304,10 @@ impl Application {
             () = self.agents.shut_down(drain) => {}
         }
         self.shutdown.end_streams();
+        if let Some(leave) = self.leave {
+            // Whoever hears it leaves; if nobody does, it has left.
+            let _told = leave.send(());
+        }
         stop_listening(&handle, &self.shutdown, serving).await?;
         if !self.tasks.wait(TASK_GRACE).await {
             tracing::error!(tasks = self.tasks.running(), "not every task ended in time");
@@ -301,9 +316,45 @@ impl Application {
             model.stop();
         }
         self.store.close().await;
+        if self.cluster.is_some_and(|cluster| cluster.is_superseded()) {
+            return Err(StartupError::Superseded);
+        }
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Binds the port: before anything is opened, since a second server on the same address must not touch the first one's
+/// store.
+fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), StartupError> {
+    let address = SocketAddr::new(settings.api.host, settings.api.port);
+    let bind = |source| StartupError::Bind { address, source };
+    let listener = TcpListener::bind(address).map_err(bind)?;
+    let address = listener.local_addr().map_err(bind)?;
+    Ok((listener, address))
+}
+
+/// Settles what servers left that are gone.
+async fn settle_left_over(
+    agents: &Agents,
+    cluster: Option<&Cluster>,
+    store: &dyn Store,
+    clock: &dyn Clock,
+) -> Result<(), StartupError> {
+    if let Some(cluster) = cluster {
+        agents.settle_once(cluster).await?;
+        return Ok(());
+    }
+    // Nobody else has this store, so what is not settled was left by a server that is gone.
+    settle_abandoned(store, clock.now()).await?;
+    let settled = agents.settle_unfinished().await?;
+    if settled > 0 {
+        tracing::warn!(
+            sessions = settled,
+            "settled turns that an earlier process left unfinished as unknown"
+        );
+    }
+    Ok(())
 }
 
 /// Starts what is done now and then.
@@ -314,6 +365,7 @@ fn start_chores(
     clock: &Arc<dyn Clock>,
     tasks: &Tasks,
     shutdown: &Shutdown,
+    cluster: Option<&Cluster>,
 ) {
     let reaper = agents.clone();
     tasks.spawn(async move { reaper.reap().await });
@@ -325,6 +377,7 @@ fn start_chores(
         Arc::clone(clock),
         shutdown.clone(),
         parts::keep_rules(settings),
+        cluster.cloned(),
     );
     tasks.spawn(housekeeping.run());
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{parts, webhooks};
 use crate::agent::Agents;
+use crate::cluster::Cluster;
 use crate::domain::Clock;
 use crate::gateway::Gateway;
 use crate::jail::Level;
@@ -14,8 +15,9 @@ use crate::security::webhook_signing::WebhookSigner;
 use crate::security::workspace::Workspaces;
 use crate::service::{
     AuthenticationService, CredentialService, ErasureService, EventRules, EventService, ForkService,
-    HealthService, Idempotency, MetricsService, ModelService, PermissionService, Services, SessionRules,
-    SessionService, SpendingService, SteeringService, TenantService, TurnRules, TurnService, WebhookService,
+    HealthService, Idempotency, MetricsService, ModelService, PeerService, PermissionService, Services,
+    SessionRules, SessionService, SpendingService, SteeringService, TenantService, TurnRules, TurnService,
+    WebhookService,
 };
 use crate::settings::Settings;
 use crate::store::Store;
@@ -34,6 +36,7 @@ pub(super) struct Parts<'a> {
     pub(super) sealing: SealingKeys,
     pub(super) gateway: Option<Gateway>,
     pub(super) signer: WebhookSigner,
+    pub(super) cluster: Option<Cluster>,
 }
 
 impl Parts<'_> {
@@ -71,6 +74,14 @@ impl Parts<'_> {
                 attachment_max_bytes: settings.limits.attachment_max_bytes,
             },
         );
+        let turns = Arc::new(turns);
+        let peers = PeerService::new(
+            store(),
+            agents(),
+            Arc::clone(&sessions),
+            Arc::clone(&turns),
+            self.cluster.clone(),
+        );
         let forks = ForkService::new(
             store(),
             agents(),
@@ -105,7 +116,8 @@ impl Parts<'_> {
         let permissions = PermissionService::new(store(), agents(), Arc::clone(&sessions), clock());
         Services {
             sessions: Arc::clone(&sessions),
-            turns: Arc::new(turns),
+            turns,
+            peers: Arc::new(peers),
             events: Arc::new(events),
             forks: Arc::new(forks),
             steering: Arc::new(SteeringService::new(store(), agents(), Arc::clone(&sessions))),

@@ -9,6 +9,7 @@ use crate::settings::{PgTls, Settings, StorageKind};
 use crate::store::memory::MemoryStore;
 use crate::store::postgres::{PostgresOptions, PostgresStore, PostgresTarget};
 use crate::store::sql::CommitOptions;
+use crate::store::sql::instances::Instances;
 use crate::store::sql::migrate::PendingMigration;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{Store, StoreError};
@@ -20,6 +21,16 @@ pub async fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
         StorageKind::Sqlite => Arc::new(SqliteStore::open(sqlite_options(settings)).await?),
         StorageKind::Postgresql => Arc::new(PostgresStore::open(postgres_options(settings)).await?),
     })
+}
+
+/// The same; and the instances that share it, where several can.
+pub async fn open_shared(settings: &Settings) -> Result<(Arc<dyn Store>, Option<Instances>), StoreError> {
+    if settings.session.storage == StorageKind::Postgresql {
+        let store = PostgresStore::open(postgres_options(settings)).await?;
+        let instances = store.instances();
+        return Ok((Arc::new(store), Some(instances)));
+    }
+    Ok((open(settings).await?, None))
 }
 
 /// Brings the store to this version's schema, and tells what it lacked.

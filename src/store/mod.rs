@@ -23,9 +23,9 @@ mod terms;
 
 pub use contract::{
     AuditStore, Begun, BudgetStore, CredentialStore, ERASED, ErasureStore, EventLog, IdempotencyStore,
-    KeyStore, LeaseStore, LogBounds, PermissionFilter, PermissionStore, PlatformStore, RateStore,
-    RequestAnswer, RestoreStore, SessionStore, Store, TenantStore, TranscriptAppended, TranscriptStore,
-    TrimKind, TurnEnd, TurnStore, UsageLedger, WebhookStore,
+    KeyStore, LogBounds, PermissionFilter, PermissionStore, PlatformStore, RateStore, RequestAnswer,
+    RestoreStore, SessionStore, Store, TenantStore, TranscriptAppended, TranscriptStore, TrimKind, TurnEnd,
+    TurnStore, UsageLedger, WebhookStore,
 };
 pub use error::StoreError;
 

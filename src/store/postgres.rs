@@ -12,7 +12,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow, PgSslMode, Postgres};
+use sqlx::postgres::{
+    PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions, PgRow, PgSslMode, Postgres,
+};
 use sqlx::{Connection as _, Executor as _};
 
 use super::sql::engine::{Answer, Engine, OpenTransaction, Transaction, driver_query, explain_without_code};
@@ -79,6 +81,38 @@ pub enum PostgresTarget {
 pub struct PostgresEngine {
     pool: PgPool,
     call_timeout: Duration,
+    /// How further connections are made.
+    connect: PgConnectOptions,
+}
+
+impl PostgresEngine {
+    /// The same database, by a connection that nothing else waits for.
+    #[cfg(not(test))]
+    pub(in crate::store) fn lifeline(&self) -> Self {
+        Self {
+            pool: PgPoolOptions::new()
+                .max_connections(1)
+                .acquire_timeout(self.call_timeout)
+                .connect_lazy_with(self.connect.clone()),
+            call_timeout: self.call_timeout,
+            connect: self.connect.clone(),
+        }
+    }
+}
+
+/// A connection on which what is told on a channel is heard.
+pub(in crate::store) async fn listener(engine: &PostgresEngine) -> Result<PgListener> {
+    // It keeps the connection; and a lost one is for whoever hears to notice, since what was told meanwhile is lost too.
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(engine.call_timeout)
+        .connect_lazy_with(engine.connect.clone());
+    let mut listener = PgListener::connect_with(&pool)
+        .await
+        .map_err(explain("listen to other instances"))?;
+    listener.ignore_pool_close_event(true);
+    listener.eager_reconnect(false);
+    Ok(listener)
 }
 
 impl PostgresStore {
@@ -104,8 +138,9 @@ impl PostgresStore {
         let pool = PgPoolOptions::new()
             .max_connections(options.connections)
             .acquire_timeout(options.patience)
-            .connect_lazy_with(connect);
+            .connect_lazy_with(connect.clone());
         let engine = PostgresEngine {
+            connect,
             pool,
             call_timeout: options.statement_timeout + LOST_AFTER,
         };

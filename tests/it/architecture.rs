@@ -16,10 +16,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("security", &["domain"]),
     ("store", &["domain", "lifecycle"]),
     ("limits", &["domain", "store"]),
+    ("cluster", &["domain", "lifecycle", "security", "store"]),
     ("gateway", &["domain", "lifecycle", "limits", "security", "store"]),
     (
         "agent",
         &[
+            "cluster",
             "domain",
             "gateway",
             "guardian",
@@ -35,6 +37,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "service",
         &[
             "agent",
+            "cluster",
             "domain",
             "gateway",
             "lifecycle",
@@ -49,6 +52,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "agent",
             "api",
+            "cluster",
             "domain",
             "gateway",
             "guardian",

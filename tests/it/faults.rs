@@ -252,20 +252,6 @@ async fn a_session_id_that_the_cli_changes_is_followed() {
 }
 
 #[tokio::test]
-async fn a_lost_conversation_is_told_and_never_begun_anew_in_silence() {
-    let app = app();
-    let id = app.client().session("alice").await;
-    app.client().answer(&id, "something to remember").await;
-    let folder = app.stop();
-    std::fs::remove_dir_all(folder.path().join("homes")).unwrap();
-    let app = AppBuilder::fake().in_folder_of(&folder).start();
-    app.client()
-        .ask(&id, "recall")
-        .await
-        .problem(409, "conversation_lost");
-}
-
-#[tokio::test]
 async fn what_an_agent_left_behind_ends_with_its_session() {
     let app = app();
     let client = app.client();

@@ -6,8 +6,9 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     clippy::disallowed_methods,
-    reason = "test code may panic, reads its own environment and starts processes"
+    reason = "test code may panic, prints, reads its own environment and starts processes"
 )]
 
 mod access;
@@ -29,6 +30,7 @@ mod gateway;
 mod history;
 mod idempotency;
 mod input;
+mod instances;
 mod lifecycle;
 mod limits;
 mod oidc;

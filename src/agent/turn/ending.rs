@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::super::log::LogError;
+use super::super::log::{Hold, LogError};
 use super::super::translate::Verdict;
-use super::TurnRun;
 use super::waiting::broken;
+use super::{TurnRun, is_fenced};
 use crate::domain::{
     ClaudeSessionId, EntryId, EventBody, LedgerEntry, MicroUsd, Payer, Reported, Spender, Turn, TurnError,
     TurnErrorCode, TurnOutcome, TurnStatus, Usage,
@@ -35,7 +35,9 @@ pub(super) enum Ending {
 }
 
 impl TurnRun {
-    pub(super) async fn finish(&mut self, ending: Ending) -> Turn {
+    /// Stores the end of a turn, and answers the turn with its outcome; `None` when the session is another instance's by
+    /// now: then that one says what became of it.
+    pub(super) async fn finish(&mut self, ending: Ending) -> Option<Turn> {
         let told = self.questions.withdraw_all().await;
         match told {
             Ok(all) => {
@@ -54,10 +56,11 @@ impl TurnRun {
         let rest = self.translator.finish(result, cut_short);
         self.write(rest).await;
         // What another machine needs to go on is stored before anyone is told that the turn is over.
-        if let Some(agent) = self.agent.take()
-            && agent.flush_transcript().await.is_err()
-        {
-            self.unwritten = true;
+        if let Some(agent) = self.agent.take() {
+            match agent.flush_transcript().await {
+                Ok(any) => self.written_down = any,
+                Err(_lost) => self.unwritten = true,
+            }
         }
 
         if let Some(meter) = &self.meter {
@@ -94,11 +97,19 @@ impl TurnRun {
     }
 
     /// Stores the end of a turn that never began.
-    pub(super) async fn store_unbegun(&mut self, error: TurnError) -> Turn {
+    pub(super) async fn store_unbegun(&mut self, error: TurnError) -> Option<Turn> {
         self.store_end(Verdict::broken(error)).await
     }
 
-    async fn store_end(&mut self, verdict: Verdict) -> Turn {
+    async fn store_end(&mut self, verdict: Verdict) -> Option<Turn> {
+        let hold = self
+            .hold
+            .filter(|hold| !self.fenced && self.runtime.log.covers(*hold));
+        let Some(hold) = hold else {
+            tracing::warn!(turn.id = %self.plan.turn.id,
+                "the session is another instance's by now, which says what became of this turn");
+            return None;
+        };
         let (text, tool_calls) = std::mem::take(&mut self.translator).into_parts();
         let Verdict {
             usage,
@@ -145,10 +156,14 @@ impl TurnRun {
             turn: turn.id,
             outcome,
             claude_session_id: self.claude_session_id,
-            conversation_started: self.begun,
+            // What was begun and ended before any of it was written down cannot be gone on with.
+            conversation_started: self.begun && self.written_down,
             usage: self.ledger_entries(used, ended_at),
         };
-        if let Err(error) = self.try_store_end(&end, bodies).await {
+        if let Err(error) = self.try_store_end(hold, &end, bodies).await {
+            if is_fenced(&error) {
+                return None;
+            }
             tracing::error!(turn.id = %turn.id, error = &error as &dyn std::error::Error,
                 "a turn's end was not stored; it will be settled as unknown");
             self.runtime.log.let_go().await;
@@ -160,7 +175,7 @@ impl TurnRun {
             .metrics
             .turn_ended(end.outcome.status, self.taken_at.elapsed());
         turn.outcome = Some(end.outcome);
-        turn
+        Some(turn)
     }
 
     /// What the turn used, as the gateway counted it; and what the CLI says. Without a gateway, there is only the CLI.
@@ -229,13 +244,14 @@ impl TurnRun {
         }
     }
 
-    async fn try_store_end(&self, end: &TurnEnd, bodies: Vec<EventBody>) -> Result<(), LogError> {
+    async fn try_store_end(&self, hold: Hold, end: &TurnEnd, bodies: Vec<EventBody>) -> Result<(), LogError> {
         let log = &self.runtime.log;
         for wait in FINISH_RETRIES {
-            match log.finish_turn(end, bodies.clone()).await {
+            match log.finish_turn(hold, end, bodies.clone()).await {
                 Ok(()) => return Ok(()),
                 // The store has been patient itself.
                 Err(error @ LogError::Store(StoreError::Unavailable(_))) => return Err(error),
+                Err(error) if is_fenced(&error) => return Err(error),
                 Err(error) => tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "storing a turn's end is tried again"
@@ -243,6 +259,6 @@ impl TurnRun {
             }
             tokio::time::sleep(wait).await;
         }
-        log.finish_turn(end, bodies).await
+        log.finish_turn(hold, end, bodies).await
     }
 }

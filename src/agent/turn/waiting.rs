@@ -68,6 +68,9 @@ pub(super) fn broken(code: TurnErrorCode) -> TurnError {
         }
         TurnErrorCode::ServerShutdown => "the server stopped before the turn ended",
         TurnErrorCode::SessionClosed => "the session was closed before the turn ended",
+        TurnErrorCode::TurnUnknown => {
+            "another instance has taken the session; some of the turn's tools may have run"
+        }
         TurnErrorCode::StoreUnavailable => "the store did not take the turn's events",
         _ => "the agent did not end the turn when it was told to",
     };

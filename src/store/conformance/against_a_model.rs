@@ -5,7 +5,6 @@ use proptest::test_runner::{Config, TestRunner};
 use tokio::runtime::Runtime;
 
 use super::*;
-use crate::domain::{InstanceId, LeaseClaim, LeaseGrant};
 
 /// One operation. Numbers name sessions, turns and times by their places in what was made so far.
 #[derive(Debug, Clone)]
@@ -28,11 +27,6 @@ enum Step {
     },
     Acquire {
         session: usize,
-    },
-    Claim {
-        session: usize,
-        owner: u8,
-        seconds: i64,
     },
     Append {
         session: usize,
@@ -73,8 +67,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (session(), seconds()).prop_map(|(session, seconds)| Step::Touch { session, seconds }),
         1 => session().prop_map(|session| Step::Close { session }),
         1 => session().prop_map(|session| Step::Acquire { session }),
-        1 => (session(), 0_u8..2, seconds())
-            .prop_map(|(session, owner, seconds)| Step::Claim { session, owner, seconds }),
         6 => (session(), prop::bool::weighted(0.1), 0_u32..2, prop::collection::vec(0_u8..5, 1..8))
             .prop_map(|(session, stale, skip, kinds)| Step::Append { session, stale, skip, kinds }),
         3 => session().prop_map(|session| Step::Begin { session }),
@@ -182,28 +174,6 @@ async fn take(step: &Step, world: &mut World, stores: [&dyn Store; 2]) -> Vec<St
                     world.next_id[at] = 1;
                 }
                 answers.push(told(epoch));
-            }
-        }
-        Step::Claim {
-            session,
-            owner,
-            seconds,
-        } => {
-            let Some((at, id)) = picked(world, *session) else {
-                return answers;
-            };
-            let claim = LeaseClaim {
-                owner: ["one", "two"][usize::from(*owner)].parse::<InstanceId>().unwrap(),
-                now: world.now,
-                until: world.at(*seconds),
-            };
-            for store in stores {
-                let grant = store.claim_session(tenant, id, &claim).await;
-                if let Ok(LeaseGrant::Granted(epoch)) = grant {
-                    world.epochs[at] = Some(epoch);
-                    world.next_id[at] = 1;
-                }
-                answers.push(told(grant));
             }
         }
         Step::Append {
@@ -364,7 +334,6 @@ async fn seen(world: &World, store: &dyn Store) -> Vec<String> {
         seen.push(told(store.log_bounds(tenant, session.id).await));
         seen.push(told(store.list_turns(tenant, session.id, None, 3).await));
         seen.push(told(store.unfinished_turns(tenant, session.id).await));
-        seen.push(told(store.find_lease(tenant, session.id).await));
         seen.push(told(store.read_transcript(tenant, session.id).await));
         seen.push(told(store.session_epoch(tenant, session.id).await));
     }

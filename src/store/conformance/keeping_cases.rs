@@ -1,7 +1,6 @@
 //! What every store does about how long things are kept, and with whom sessions are.
 
 use super::*;
-use crate::domain::{InstanceId, LeaseClaim, LeaseGrant};
 
 pub(in crate::store::conformance) async fn a_session_that_is_used_lives_on_and_time_never_goes_back(
     fixture: Fixture,
@@ -271,114 +270,5 @@ pub(in crate::store::conformance) async fn messages_may_be_kept_longer_and_it_is
         trim(TrimKind::Events).await,
         next[1..],
         "what came later is trimmed too"
-    );
-}
-
-fn claim(owner: &str, now: DateTime<Utc>) -> LeaseClaim {
-    LeaseClaim {
-        owner: owner.parse().unwrap(),
-        now,
-        until: now + TimeDelta::seconds(10),
-    }
-}
-
-pub(in crate::store::conformance) async fn a_lease_is_one_instances_until_it_ends(fixture: Fixture) {
-    let session = fixture.session("alice").await.id;
-    let start = now();
-    let ask = async |owner, at| {
-        fixture
-            .store
-            .claim_session(fixture.tenant, session, &claim(owner, at))
-            .await
-            .unwrap()
-    };
-    let LeaseGrant::Granted(first) = ask("one", start).await else {
-        panic!("a free session is granted")
-    };
-    let LeaseGrant::Held(lease) = ask("two", start + TimeDelta::seconds(9)).await else {
-        panic!("a session is not granted twice")
-    };
-    assert_eq!((lease.owner.as_str(), lease.epoch), ("one", first));
-    assert_eq!(lease.until, start + TimeDelta::seconds(10));
-    let LeaseGrant::Granted(second) = ask("two", start + TimeDelta::seconds(10)).await else {
-        panic!("a lease that has ended holds nobody off")
-    };
-    let LeaseGrant::Granted(third) = ask("two", start).await else {
-        panic!("an instance gets what it has")
-    };
-    assert!(first < second && second < third);
-    let other = tenant(&*fixture.store, "other").await;
-    let foreign = fixture
-        .store
-        .claim_session(other, session, &claim("one", start))
-        .await;
-    assert_eq!(foreign.unwrap(), LeaseGrant::NoSession);
-    assert_eq!(fixture.store.find_lease(other, session).await.unwrap(), None);
-}
-
-pub(in crate::store::conformance) async fn a_lease_that_was_lost_is_fenced(fixture: Fixture) {
-    let (store, tenant) = (&*fixture.store, fixture.tenant);
-    let session = fixture.session("alice").await.id;
-    let grant = async |owner| match store.claim_session(tenant, session, &claim(owner, now())).await {
-        Ok(LeaseGrant::Granted(epoch)) => epoch,
-        other => panic!("{other:?}"),
-    };
-    let old = grant("one").await;
-    let taken = fixture.acquire(session).await;
-    assert_eq!(store.find_lease(tenant, session).await.unwrap(), None);
-    let new = grant("two").await;
-    assert!(old < taken && taken < new);
-    for stale in [old, taken] {
-        let refused = store.release_session(tenant, session, stale).await;
-        assert!(
-            matches!(refused, Err(StoreError::StaleEpoch { .. })),
-            "{refused:?}"
-        );
-        let refused = store
-            .append_events(tenant, session, stale, &[event(stale, 1, said("late"))])
-            .await;
-        assert!(
-            matches!(refused, Err(StoreError::StaleEpoch { .. })),
-            "{refused:?}"
-        );
-    }
-    store.release_session(tenant, session, new).await.unwrap();
-    assert_eq!(store.find_lease(tenant, session).await.unwrap(), None);
-    let unknown = SessionId::generate(&SystemClock);
-    let refused = store.release_session(tenant, unknown, new).await;
-    assert!(
-        matches!(refused, Err(StoreError::SessionGone { .. })),
-        "{refused:?}"
-    );
-}
-
-pub(in crate::store::conformance) async fn leases_are_renewed_together(fixture: Fixture) {
-    let (store, tenant) = (&*fixture.store, fixture.tenant);
-    let start = now();
-    let mut held = Vec::new();
-    for _ in 0..3 {
-        let session = fixture.session("alice").await.id;
-        store
-            .claim_session(tenant, session, &claim("one", start))
-            .await
-            .unwrap();
-        held.push(session);
-    }
-    let foreign = fixture.session("alice").await.id;
-    store
-        .claim_session(tenant, foreign, &claim("two", start))
-        .await
-        .unwrap();
-    let one: InstanceId = "one".parse().unwrap();
-    let until = start + TimeDelta::seconds(60);
-    assert_eq!(store.renew_leases(&one, start, until).await.unwrap(), 3);
-    for session in held {
-        let lease = store.find_lease(tenant, session).await.unwrap().unwrap();
-        assert_eq!(lease.until, until);
-    }
-    assert_eq!(
-        store.renew_leases(&one, until, until).await.unwrap(),
-        0,
-        "a lease that has ended is not renewed"
     );
 }

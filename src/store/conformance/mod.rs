@@ -243,6 +243,7 @@ fn end_of(turn: &Turn) -> TurnEnd {
 mod against_a_model;
 mod archive_cases;
 mod in_a_file;
+mod instances_cases;
 mod keeping_cases;
 mod log_cases;
 mod money_cases;
@@ -325,9 +326,6 @@ macro_rules! conformance {
             pieces_of_messages_are_trimmed_by_age_and_whole_messages_stay,
             old_events_are_trimmed_for_one_tenant_a_little_at_a_time,
             messages_may_be_kept_longer_and_it_is_told_how_far_a_log_was_trimmed,
-            a_lease_is_one_instances_until_it_ends,
-            a_lease_that_was_lost_is_fenced,
-            leases_are_renewed_together,
             a_permission_is_answered_once,
             permissions_are_listed_while_they_wait_and_expire,
             keys_are_found_by_digest_and_have_one_living_name,

@@ -60,6 +60,7 @@ async fn what_is_pending_is_told_without_being_done() {
         (7, "policies and rates"),
         (8, "log bounds"),
         (9, "webhooks"),
+        (10, "instances"),
     ]
     .map(|(version, description)| (version, description.to_owned()));
     assert_eq!(names(SqliteStore::pending_migrations(&file).await.unwrap()), all);

@@ -14,7 +14,7 @@ use std::fmt::Debug;
 pub use money::{BudgetStore, UsageLedger};
 pub use platform::{PlatformStore, RestoreStore};
 pub use records::{Begun, CredentialStore, IdempotencyStore, PermissionFilter, PermissionStore};
-pub use sessions::{LeaseStore, SessionStore};
+pub use sessions::SessionStore;
 pub use tenants::{AuditStore, ERASED, ErasureStore, KeyStore, RateStore, TenantStore};
 pub(in crate::store) use transcripts::parse_lines;
 pub use transcripts::{TranscriptAppended, TranscriptStore};
@@ -25,7 +25,6 @@ pub use webhooks::WebhookStore;
 pub trait Store:
     TenantStore
     + SessionStore
-    + LeaseStore
     + TurnStore
     + EventLog
     + TranscriptStore
@@ -50,7 +49,6 @@ pub trait Store:
 impl<T> Store for T where
     T: TenantStore
         + SessionStore
-        + LeaseStore
         + TurnStore
         + EventLog
         + TranscriptStore

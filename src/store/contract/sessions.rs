@@ -1,11 +1,10 @@
-//! Sessions, and with whom they are.
+//! Sessions.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::domain::{
-    Epoch, InstanceId, Lease, LeaseClaim, LeaseGrant, Page, Room, Session, SessionChange, SessionFilter,
-    SessionId, SessionQuota, TenantId,
+    Epoch, Page, Room, Session, SessionChange, SessionFilter, SessionId, SessionQuota, TenantId,
 };
 use crate::store::Result;
 
@@ -57,8 +56,8 @@ pub trait SessionStore: Send + Sync {
         at: DateTime<Utc>,
     ) -> Result<Option<Session>>;
 
-    /// Takes the ownership of a session's log from whoever has it: raises its epoch by one, ends its lease, and
-    /// answers the new epoch; `None` when there is no such session. Whoever held it is refused from now on.
+    /// Takes the ownership of a session's log from whoever has it: raises its epoch by one, and answers
+    /// the new epoch; `None` when there is no such session. Whoever held it is refused from now on.
     async fn acquire_session(&self, tenant: TenantId, id: SessionId) -> Result<Option<Epoch>>;
 
     /// Removes a session that was last used at `unused_since` or before and has no turn without outcome; whether it
@@ -71,25 +70,4 @@ pub trait SessionStore: Send + Sync {
         id: SessionId,
         unused_since: DateTime<Utc>,
     ) -> Result<bool>;
-}
-
-/// With which instance of the server a session is.
-#[async_trait]
-pub trait LeaseStore: Send + Sync {
-    /// Gives the session to the claimant under a new epoch, unless another instance has it and its lease has not
-    /// ended.
-    async fn claim_session(&self, tenant: TenantId, id: SessionId, claim: &LeaseClaim) -> Result<LeaseGrant>;
-
-    /// With whom the session is, if with anyone, whether or not the lease has ended.
-    async fn find_lease(&self, tenant: TenantId, id: SessionId) -> Result<Option<Lease>>;
-
-    /// Gives the session back.
-    ///
-    /// # Errors
-    /// `StaleEpoch` when it is no longer held under this epoch, `SessionGone` when there is none.
-    async fn release_session(&self, tenant: TenantId, id: SessionId, epoch: Epoch) -> Result<()>;
-
-    /// Prolongs every lease of an instance that had not ended at `now`, of all tenants; how many.
-    async fn renew_leases(&self, owner: &InstanceId, now: DateTime<Utc>, until: DateTime<Utc>)
-    -> Result<u64>;
 }

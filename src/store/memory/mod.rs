@@ -17,9 +17,9 @@ use chrono::{DateTime, Utc};
 
 use super::{Result, StoreError};
 use crate::domain::{
-    ApiKey, AuditEntry, Budget, BudgetId, Delivery, EntryId, Epoch, Event, EventId, InstanceId, KeyId,
-    LedgerEntry, Permission, PermissionId, Session, SessionId, StoredCredential, Tenant, TenantId,
-    TenantName, TranscriptEntry, TranscriptPath, Turn, TurnId, Webhook, WebhookId,
+    ApiKey, AuditEntry, Budget, BudgetId, Delivery, EntryId, Epoch, Event, EventId, KeyId, LedgerEntry,
+    Permission, PermissionId, Session, SessionId, StoredCredential, Tenant, TenantId, TenantName,
+    TranscriptEntry, TranscriptPath, Turn, TurnId, Webhook, WebhookId,
 };
 
 /// A store in memory.
@@ -54,7 +54,6 @@ struct State {
 struct Kept {
     session: Session,
     epoch: u32,
-    lease: Option<(InstanceId, DateTime<Utc>)>,
     turns: BTreeMap<TurnId, Turn>,
     events: Vec<Event>,
     trimmed_to: EventId,
@@ -124,7 +123,6 @@ impl Kept {
         Self {
             session,
             epoch,
-            lease: None,
             turns: BTreeMap::new(),
             events: Vec::new(),
             trimmed_to: EventId::START,

@@ -1,14 +1,14 @@
-//! Sessions and leases.
+//! Sessions.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{Kept, MemoryStore};
 use crate::domain::{
-    Epoch, InstanceId, Lease, LeaseClaim, LeaseGrant, Page, Room, Session, SessionChange, SessionFilter,
-    SessionId, SessionQuota, SessionStatus, TenantId,
+    Epoch, Page, Room, Session, SessionChange, SessionFilter, SessionId, SessionQuota, SessionStatus,
+    TenantId,
 };
-use crate::store::{LeaseStore, Result, SessionStore, StoreError, storable, terms};
+use crate::store::{Result, SessionStore, storable, terms};
 
 /// Whether a session is one of those that a filter asks for.
 fn matches(session: &Session, filter: &SessionFilter) -> bool {
@@ -160,7 +160,6 @@ impl SessionStore for MemoryStore {
         let Some(kept) = state.find_mut(tenant, id) else {
             return Ok(None);
         };
-        kept.lease = None;
         kept.raise_epoch().map(Some)
     }
 
@@ -182,64 +181,5 @@ impl SessionStore for MemoryStore {
             state.deliveries.retain(|_, delivery| delivery.session != id);
         }
         Ok(unused)
-    }
-}
-
-#[async_trait]
-impl LeaseStore for MemoryStore {
-    async fn claim_session(&self, tenant: TenantId, id: SessionId, claim: &LeaseClaim) -> Result<LeaseGrant> {
-        let mut state = self.lock();
-        let Some(kept) = state.find_mut(tenant, id) else {
-            return Ok(LeaseGrant::NoSession);
-        };
-        match &kept.lease {
-            Some((owner, until)) if *owner != claim.owner && *until > claim.now => {
-                let (owner, until) = (owner.clone(), *until);
-                let epoch = Epoch::new(kept.epoch).ok_or(StoreError::EpochsUsedUp { session: id })?;
-                Ok(LeaseGrant::Held(Lease { owner, epoch, until }))
-            }
-            _ => {
-                let epoch = kept.raise_epoch()?;
-                kept.lease = Some((claim.owner.clone(), claim.until));
-                Ok(LeaseGrant::Granted(epoch))
-            }
-        }
-    }
-
-    async fn find_lease(&self, tenant: TenantId, id: SessionId) -> Result<Option<Lease>> {
-        let state = self.lock();
-        let Some(kept) = state.find(tenant, id) else {
-            return Ok(None);
-        };
-        let epoch = Epoch::new(kept.epoch).ok_or(StoreError::EpochsUsedUp { session: id })?;
-        Ok(kept
-            .lease
-            .clone()
-            .map(|(owner, until)| Lease { owner, epoch, until }))
-    }
-
-    async fn release_session(&self, tenant: TenantId, session: SessionId, epoch: Epoch) -> Result<()> {
-        self.lock().owned(tenant, session, epoch, &[])?.lease = None;
-        Ok(())
-    }
-
-    async fn renew_leases(
-        &self,
-        owner: &InstanceId,
-        now: DateTime<Utc>,
-        until: DateTime<Utc>,
-    ) -> Result<u64> {
-        let mut renewed = 0;
-        for kept in self.lock().sessions.values_mut() {
-            if let Some((_, end)) = kept
-                .lease
-                .as_mut()
-                .filter(|(holder, end)| holder == owner && *end > now)
-            {
-                *end = until;
-                renewed += 1;
-            }
-        }
-        Ok(renewed)
     }
 }

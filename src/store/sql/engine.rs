@@ -201,6 +201,8 @@ pub(in crate::store) fn explain_without_code(action: &'static str, error: sqlx::
         sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
+        // A server that goes down in the middle of what it says.
+        | sqlx::Error::Protocol(_)
         | sqlx::Error::Io(_) => StoreError::Unavailable(Arc::new(error)),
         error => StoreError::failed(action, error),
     }

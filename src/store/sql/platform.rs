@@ -121,7 +121,7 @@ impl<E: Engine> PlatformStore for SqlStore<E> {
     }
 }
 
-fn pairs(rows: &[impl super::engine::Row]) -> Result<Vec<(TenantId, SessionId)>> {
+pub(super) fn pairs(rows: &[impl super::engine::Row]) -> Result<Vec<(TenantId, SessionId)>> {
     rows.iter()
         .map(|row| {
             Ok((

@@ -5,9 +5,9 @@ use serde::de::DeserializeOwned;
 use super::engine::Row;
 use super::statement::{Statement, Value, sql};
 use crate::domain::{
-    ApiKey, ClaudeSessionId, EntryId, Epoch, EventId, InstanceId, KeyDigest, KeyId, Lease, LedgerEntry,
-    MicroUsd, Permission, PermissionResolution, Session, SessionId, SessionStatus, Spender, Subdir, Tenant,
-    TenantId, Turn, TurnId, TurnStatus, Usage,
+    ApiKey, ClaudeSessionId, EntryId, Epoch, EventId, KeyDigest, KeyId, LedgerEntry, MicroUsd, Permission,
+    PermissionResolution, Session, SessionId, SessionStatus, Spender, Subdir, Tenant, TenantId, Turn, TurnId,
+    TurnStatus, Usage,
 };
 use crate::store::{Result, StoreError};
 
@@ -118,18 +118,6 @@ pub(super) fn insert_session(tenant: TenantId, session: &Session, epoch: Epoch) 
     .bind(session.last_active_at)
     .bind(session.closed_at)
     .bind(epoch.get()))
-}
-
-pub(super) fn lease(session: SessionId, row: &impl Row) -> Result<Option<Lease>> {
-    let (Some(owner), Some(until)) = (row.text_or_null("lease_owner")?, row.time_or_null("lease_until")?)
-    else {
-        return Ok(None);
-    };
-    Ok(Some(Lease {
-        owner: parsed::<InstanceId>("lease owner", &owner)?,
-        epoch: epoch(session, row.integer("epoch")?)?,
-        until,
-    }))
 }
 
 /// Whether a turn without outcome waits for others.

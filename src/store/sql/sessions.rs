@@ -160,12 +160,10 @@ impl<E: Engine> SessionStore for SqlStore<E> {
     }
 
     async fn acquire_session(&self, tenant: TenantId, id: SessionId) -> Result<Option<Epoch>> {
-        let update = sql(
-            "UPDATE sessions SET epoch = epoch + 1, lease_owner = NULL, lease_until = NULL \
-             WHERE id = $1 AND tenant_id = $2 RETURNING epoch",
-        )
-        .bind(id.as_uuid())
-        .bind(tenant.as_uuid());
+        let update =
+            sql("UPDATE sessions SET epoch = epoch + 1 WHERE id = $1 AND tenant_id = $2 RETURNING epoch")
+                .bind(id.as_uuid())
+                .bind(tenant.as_uuid());
         let rows = self.write_returning("take a session", update).await?;
         rows.first()
             .map(|row| epoch(id, row.integer("epoch")?))

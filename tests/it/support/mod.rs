@@ -31,6 +31,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) struct AppBuilder {
     settings: Settings,
     folder: Arc<tempfile::TempDir>,
+    kept: Option<Arc<tempfile::TempDir>>,
 }
 
 /// A running server. Dropping it ends it, and fails if it left a process behind.
@@ -40,6 +41,8 @@ pub(crate) struct TestApp {
     pub(crate) stopper: Stopper,
     pub(crate) model_url: Option<String>,
     thread: Option<JoinHandle<()>>,
+    /// After the server has ended.
+    _kept: Option<Arc<tempfile::TempDir>>,
 }
 
 /// The real CLI's path.
@@ -84,7 +87,11 @@ impl AppBuilder {
             // Other users have no way to what was built here, as where a clone lies in a private folder.
             settings.isolation.first_uid = None;
         }
-        Self { settings, folder }
+        Self {
+            settings,
+            folder,
+            kept: None,
+        }
     }
 
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -98,6 +105,12 @@ impl AppBuilder {
         self.settings.user.base_dir = folder.path().join("workspaces");
         self.settings.session.sqlite_path = folder.path().join("paddock.db");
         self.settings.agent.homes_dir = folder.path().join("homes");
+        self
+    }
+
+    /// Keeps a folder for as long as the server runs.
+    pub(crate) fn keeping(mut self, folder: &Arc<tempfile::TempDir>) -> Self {
+        self.kept = Some(Arc::clone(folder));
         self
     }
 
@@ -171,6 +184,7 @@ impl AppBuilder {
             stopper,
             model_url,
             thread: Some(thread),
+            _kept: self.kept,
         }
     }
 }

@@ -1,0 +1,92 @@
+//! What becomes of turns whose server did not live to end them.
+
+use super::super::questions::resolved;
+use super::{LogError, Ownership, SessionLog};
+use crate::domain::{
+    EventBody, MicroUsd, PermissionDecision, PermissionResolution, Turn, TurnError, TurnErrorCode, TurnId,
+    TurnOutcome, Usage,
+};
+use crate::store::{PermissionFilter, TurnEnd};
+
+impl SessionLog {
+    /// Ends a turn whose server did not live to end it. What the tools of one that had begun did is not known, and it
+    /// is not run again; one that waited did not run.
+    pub(super) async fn settle(&self, owned: &mut Ownership, turn: &Turn) -> Result<(), LogError> {
+        let (code, message) = if turn.queued {
+            (
+                TurnErrorCode::ServerShutdown,
+                "the server ended before this turn began; it did not run",
+            )
+        } else {
+            (
+                TurnErrorCode::TurnUnknown,
+                "the server ended while this turn ran; some of its tools may have run",
+            )
+        };
+        let error = TurnError {
+            code,
+            message: message.to_owned(),
+        };
+        let mut bodies = self.withdraw_questions(turn.id).await?;
+        bodies.push(EventBody::Error {
+            error: error.message.clone(),
+            code: error.code,
+        });
+        let end = TurnEnd {
+            session: self.session,
+            turn: turn.id,
+            outcome: TurnOutcome {
+                status: error.code.status(),
+                text: String::new(),
+                tool_calls: Vec::new(),
+                structured_output: None,
+                usage: Usage::default(),
+                cost: MicroUsd::ZERO,
+                reported: None,
+                stop_reason: None,
+                error: Some(error),
+                ended_at: self.clock.now(),
+            },
+            claude_session_id: None,
+            conversation_started: false,
+            usage: Vec::new(),
+        };
+        let events = self.number(owned, Some(turn.id), bodies)?;
+        self.store
+            .finish_turn(self.tenant, owned.epoch, &end, &events)
+            .await?;
+        self.publish(&events).map(|_| ())
+    }
+
+    /// Ends what the agent of a turn asked that is over.
+    async fn withdraw_questions(&self, turn: TurnId) -> Result<Vec<EventBody>, LogError> {
+        const BATCH: u32 = 100;
+        let filter = PermissionFilter {
+            session: Some(self.session),
+            user: None,
+        };
+        let mut events = Vec::new();
+        let mut after = None;
+        loop {
+            let batch = self
+                .store
+                .list_pending_permissions(self.tenant, &filter, after, BATCH)
+                .await?;
+            after = batch.last().map(|permission| permission.id);
+            for permission in batch.iter().filter(|permission| permission.turn == turn) {
+                let withdrawn =
+                    PermissionResolution::by_server(PermissionDecision::Withdrawn, self.clock.now());
+                let standing = self
+                    .store
+                    .resolve_permission(self.tenant, permission.id, &withdrawn, None)
+                    .await?;
+                if let Some(resolution) = standing.and_then(|standing| standing.resolution) {
+                    events.push(resolved(permission, &resolution));
+                }
+            }
+            if batch.len() < BATCH as usize {
+                return Ok(events);
+            }
+        }
+    }
+}
