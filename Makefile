@@ -20,9 +20,10 @@ test: cli fence-tools test-tools fmt-check lint doc ## Install what is needed an
 	scripts/fuzz-api.sh 3
 
 .PHONY: soak
-soak: cli fence-tools test-tools ## Run the longest tests: a thousand rounds of the plug pulled
-	export PADDOCK_CLI_PATH="$$(scripts/install-cli.sh)" PADDOCK_CRASH_ROUNDS=1000; \
-	cargo test --locked --test it crash:: -- --nocapture
+soak: cli fence-tools test-tools ## Run the longest tests: a thousand rounds of the plug pulled, of a store and of instances
+	export PADDOCK_CLI_PATH="$$(scripts/install-cli.sh)" PADDOCK_CRASH_ROUNDS=1000 PADDOCK_ROUNDS=1000; \
+	cargo test --locked --test it crash:: -- --nocapture; \
+	cargo test --locked --test it instances::rounds -- --nocapture --test-threads=1
 
 .PHONY: fuzz-api
 fuzz-api: ## Fuzz every operation of the API, with a key and without
