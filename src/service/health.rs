@@ -11,6 +11,7 @@ use super::error::Error;
 use super::sessions::SessionService;
 
 use crate::agent::Agents;
+use crate::cluster::Cluster;
 use crate::lifecycle::Shutdown;
 use crate::store::Store;
 
@@ -79,6 +80,8 @@ pub struct HealthService {
     agents: Agents,
     shutdown: Shutdown,
     model: ModelAccess,
+    /// The instances, where there can be several.
+    cluster: Option<Cluster>,
     /// What fences agents in, as was tried.
     isolation: &'static str,
     started: Instant,
@@ -96,6 +99,7 @@ impl HealthService {
         shutdown: Shutdown,
         model: ModelAccess,
         isolation: &'static str,
+        cluster: Option<Cluster>,
     ) -> Self {
         Self {
             store,
@@ -103,6 +107,7 @@ impl HealthService {
             agents,
             shutdown,
             model,
+            cluster,
             isolation,
             started: Instant::now(),
             counted: Mutex::new(None),
@@ -135,11 +140,18 @@ impl HealthService {
         if shutting_down {
             problems.push("the server is stopping".to_owned());
         }
+        let fenced = self
+            .cluster
+            .as_ref()
+            .is_some_and(|cluster| cluster.own_id().is_none());
+        if fenced {
+            problems.push("this instance is taken for dead by the others, and joins them anew".to_owned());
+        }
         let counts = self.agents.counts();
         let (storage_ok, cli_ok) = (active_sessions.is_some(), cli.is_ok());
         HealthReport {
             healthy: storage_ok,
-            ready: storage_ok && cli_ok && !shutting_down,
+            ready: storage_ok && cli_ok && !shutting_down && !fenced,
             version: env!("CARGO_PKG_VERSION"),
             storage: self.store.backend(),
             storage_ok,
@@ -149,7 +161,6 @@ impl HealthService {
             busy_agents: counts.busy,
             idle_agents: counts.live.saturating_sub(counts.busy),
             queued_turns: counts.waiting_for_agent + counts.waiting_for_session,
-            // The kernel jail is not built yet; nothing else may be said until it is.
             isolation: self.isolation,
             model: self.model.into(),
             uptime: self.started.elapsed(),

@@ -138,6 +138,7 @@ impl Parts<'_> {
                 self.shutdown,
                 parts::model_access(&settings.model),
                 self.isolation.into(),
+                self.cluster,
             )),
         }
     }
