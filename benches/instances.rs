@@ -153,7 +153,7 @@ async fn losing(folder: &Path, url: &str, losses: usize) {
         usable.push(began.elapsed());
     }
     told(
-        "from a kill to turn_unknown at the other instance (lease 8 s)",
+        "from a kill to turn_unknown at the other instance (lease 7 s)",
         heard,
     );
     told("from a kill to a turn that has ended there", usable);

@@ -70,16 +70,14 @@ impl Agents {
         }
     }
 
-    /// Settles turns that dead instances have left, for as long as the server runs: by one instance at a time.
+    /// Settles turns that dead instances have left, for as long as the server runs. Every instance looks; whichever takes a
+    /// session first settles it.
     pub async fn settle_abandoned(&self, cluster: Cluster) {
         let shutdown = &self.shared.shutdown;
         loop {
             tokio::select! {
-                () = tokio::time::sleep(cluster.heartbeat_interval()) => {}
+                () = tokio::time::sleep(cluster.heartbeat_interval() / 2) => {}
                 () = shutdown.begun() => return,
-            }
-            if !cluster.leads() {
-                continue;
             }
             if let Err(error) = self.settle_once(&cluster).await {
                 tracing::warn!(
@@ -97,6 +95,10 @@ impl Agents {
             let abandoned = cluster.abandoned(BATCH).await?;
             let found = abandoned.len();
             for (tenant, session) in abandoned {
+                if cluster.other_holder(tenant, session).await?.is_some() {
+                    // Another is at it already.
+                    continue;
+                }
                 let runtime = self.shared.runtime(tenant, session);
                 match runtime.log.take().await {
                     Ok(_) => settled += 1,

@@ -38,7 +38,7 @@ impl Default for InstanceSection {
         Self {
             id: None,
             advertise_url: None,
-            lease_ttl: Duration::from_secs(8),
+            lease_ttl: Duration::from_secs(7),
             heartbeat_interval: Duration::from_secs(2),
             peer_timeout: Duration::from_secs(5),
             handover_timeout: Duration::from_secs(2),
