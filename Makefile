@@ -17,13 +17,14 @@ test: cli fence-tools test-tools fmt-check lint doc ## Install what is needed an
 	export PADDOCK_CLI_PATH="$$(scripts/install-cli.sh)"; \
 	cargo test --workspace --locked --doc; \
 	cargo test --workspace --locked --all-targets; \
+	cargo test --locked --test it instances::rounds -- --ignored --test-threads=1; \
 	scripts/fuzz-api.sh 3
 
 .PHONY: soak
 soak: cli fence-tools test-tools ## Run the longest tests: a thousand rounds of the plug pulled, of a store and of instances
 	export PADDOCK_CLI_PATH="$$(scripts/install-cli.sh)" PADDOCK_CRASH_ROUNDS=1000 PADDOCK_ROUNDS=1000; \
 	cargo test --locked --test it crash:: -- --nocapture; \
-	cargo test --locked --test it instances::rounds -- --nocapture --test-threads=1
+	cargo test --locked --test it instances::rounds -- --ignored --nocapture --test-threads=1
 
 .PHONY: fuzz-api
 fuzz-api: ## Fuzz every operation of the API, with a key and without

@@ -1,6 +1,7 @@
 //! What happens to sessions between instances: one is taken from here, is given back, or was left by an instance that died.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::broadcast::error::RecvError;
@@ -14,6 +15,8 @@ use crate::store::StoreError;
 
 /// How many abandoned sessions are settled in one step.
 const BATCH: u32 = 100;
+/// How often it is tried to settle a turn whose end the store did not take.
+const SETTLE_AGAIN: Duration = Duration::from_secs(1);
 
 impl Agents {
     /// Does what has to be done when other instances take sessions, or close them, for as long as the server runs.
@@ -156,6 +159,24 @@ impl Shared {
         }
         runtime.drop_left_over().await;
         runtime.note_news();
+    }
+
+    /// Settles a turn whose end the store did not take, once it does: until then the session counts as busy.
+    pub(super) fn settle_later(&self, runtime: &Arc<SessionRuntime>) {
+        let (runtime, shutdown) = (Arc::clone(runtime), self.shutdown.clone());
+        self.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(SETTLE_AGAIN) => {}
+                    () = shutdown.begun() => return,
+                }
+                match runtime.log.take().await {
+                    Err(LogError::Store(_)) => {}
+                    // Or it is another instance's by now, which has settled it.
+                    Ok(_) | Err(_) => return,
+                }
+            }
+        });
     }
 
     /// Gives sessions back that nothing here needs.

@@ -50,6 +50,11 @@ pub enum LogError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hold(u64);
 
+impl Hold {
+    /// The only one where there is one instance.
+    pub(super) const ALONE: Self = Self(0);
+}
+
 /// Writes one session's log.
 #[derive(Debug)]
 pub struct SessionLog {
@@ -126,7 +131,7 @@ impl SessionLog {
             cluster,
             ownership: Mutex::new(State {
                 owned: None,
-                hold: Hold(0),
+                hold: Hold::ALONE,
                 last_epoch: None,
             }),
             held: watch::Sender::new(None),

@@ -538,11 +538,12 @@ impl Shared {
         if let Some(runtime) = self.known(session) {
             runtime.line.stop_all(TurnErrorCode::SessionClosed);
             runtime.line.until_empty().await;
+            // Before the agent is looked for: none is started from here on.
+            runtime.feed.end();
             if let Some(live) = runtime.agent.lock().await.take() {
                 live.agent.stop().await;
             }
             self.lock_runtimes().remove(&session);
-            runtime.feed.end();
         }
         if let Err(error) = self.homes.of(tenant, session).remove() {
             tracing::warn!(session.id = %session, error = &error as &dyn std::error::Error,

@@ -192,13 +192,20 @@ impl Shared {
         folders: &Folders,
         purpose: Purpose<'_>,
     ) -> Result<Agent, NoAgent> {
-        // An agent is started only for a session that is this instance's.
-        let hold = runtime.log.take().await?;
+        // Where there are others, an agent is started only for a session that is this instance's.
+        let hold = match self.cluster {
+            Some(_) => runtime.log.take().await?,
+            None => Hold::ALONE,
+        };
         let occupied = self.one_of_tenants(runtime, purpose).await?;
         let place = self.place(runtime, purpose).await?.with(occupied);
         let mut slot = runtime.agent.lock().await;
         if !runtime.log.covers(hold) {
             return Err(LogError::Fenced.into());
+        }
+        if runtime.feed.has_ended() {
+            // It was closed in the meantime: what is started now would be nobody's.
+            return Err(LogError::SessionMissing.into());
         }
         let serves = |live: &&LiveAgent| live.serves(session, folders) && !live.is_left_over(&runtime.log);
         if let Some(live) = slot.as_ref().filter(serves) {

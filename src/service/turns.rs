@@ -413,10 +413,11 @@ impl TurnService {
         }
         // It may have ended between the two looks.
         let turn = find().await?.ok_or(Error::TurnNotFound)?;
-        let ended = if turn.outcome.is_some() {
-            watch::Sender::new(Some(Arc::new(turn.clone()))).subscribe()
-        } else {
+        let ended = if turn.outcome.is_none() && self.agents.has_others() {
             self.agents.watch_elsewhere(caller.tenant, &turn, after)
+        } else {
+            let ended = turn.outcome.is_some().then(|| Arc::new(turn.clone()));
+            watch::Sender::new(ended).subscribe()
         };
         Ok(StartedTurn { turn, after, ended })
     }

@@ -49,14 +49,14 @@ async fn an_epoch_whose_ids_are_nearly_used_up_makes_way_and_nothing_shown_is_lo
     log.take().await.unwrap();
     let turn = TurnId::generate(&*clock);
     let piece = EventBody::TextDelta { text: "x".into() };
-    log.show(turn, Hold(0), vec![piece]).await.unwrap();
+    log.show(turn, Hold::ALONE, vec![piece]).await.unwrap();
     let near_the_end = EventId::new(Epoch::new(1).unwrap(), u32::MAX).of(session.id);
     log.ownership.lock().await.owned.as_mut().unwrap().last = near_the_end;
     let said = EventBody::Message {
         text: "y".into(),
         attachments: Vec::<Attachment>::new(),
     };
-    log.append(Some((turn, Hold(0))), vec![said]).await.unwrap();
+    log.append(Some((turn, Hold::ALONE)), vec![said]).await.unwrap();
     let everything = EventQuery {
         deltas: true,
         ..EventQuery::default()

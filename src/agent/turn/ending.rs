@@ -167,6 +167,7 @@ impl TurnRun {
             tracing::error!(turn.id = %turn.id, error = &error as &dyn std::error::Error,
                 "a turn's end was not stored; it will be settled as unknown");
             self.runtime.log.let_go().await;
+            self.shared.settle_later(&self.runtime);
             let error = broken(TurnErrorCode::StoreUnavailable);
             end.outcome.status = error.code.status();
             end.outcome.error = Some(error);

@@ -1,6 +1,6 @@
 //! Rounds of random work on three instances behind nginx, with random faults; and a checker of what everyone saw.
 //!
-//! Each round has a seed, which is printed: `PADDOCK_ROUNDS_SEED` plays from there again. `PADDOCK_ROUNDS` says how many.
+//! They take the machine for themselves, so `make test` runs them alone. Each round has a seed, which is printed: `PADDOCK_ROUNDS_SEED` plays from there again. `PADDOCK_ROUNDS` says how many.
 //! What is held, whatever happens to instances, database and network:
 //!
 //! - ids of a session's log rise strictly, and no id ever means two things, whoever told it;
@@ -61,6 +61,7 @@ async fn play(place: &mut Place, seeds: std::ops::Range<u64>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes the machine for itself: `make test` runs it alone"]
 async fn nothing_is_lost_or_done_twice_whatever_happens_to_instances() {
     let mut place = Place::open(place::Speaks::StandIn).await;
     play(&mut place, rounds(ROUNDS, ROUNDS)).await;
@@ -68,6 +69,7 @@ async fn nothing_is_lost_or_done_twice_whatever_happens_to_instances() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes the machine for itself: `make test` runs it alone"]
 async fn nothing_is_lost_or_done_twice_with_the_real_cli() {
     let mut place = Place::open(place::Speaks::RealCli).await;
     play(&mut place, rounds(REAL_ROUNDS, REAL_ROUNDS)).await;
