@@ -106,6 +106,9 @@ impl Nodes {
             .env("PADDOCK__INSTANCE__ID", name)
             .env("PADDOCK__AGENT__HOMES_DIR", folder.path().join("homes"))
             .env("PADDOCK__ISOLATION__LEVEL", "landlock")
+            // Half of what is usual: a loaded machine is slow, and what is usual is measured in `benches/instances.rs`.
+            .env("PADDOCK__INSTANCE__LEASE_TTL", "4s")
+            .env("PADDOCK__INSTANCE__HEARTBEAT_INTERVAL", "1s")
             .envs(environment.iter().copied());
         Served::of(command, folder)
     }
