@@ -1,9 +1,10 @@
 //! What is asked of a session is asked of the instance that has it: of this one, or of another.
 
-use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::feed::FeedRead;

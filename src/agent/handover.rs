@@ -96,7 +96,7 @@ impl Agents {
         let mut settled = 0;
         loop {
             let abandoned = cluster.abandoned(BATCH).await?;
-            let found = abandoned.len();
+            let (found, before) = (abandoned.len(), settled);
             for (tenant, session) in abandoned {
                 if cluster.other_holder(tenant, session).await?.is_some() {
                     // Another is at it already.
@@ -117,7 +117,8 @@ impl Agents {
                     runtime.log.release().await;
                 }
             }
-            if found < BATCH as usize {
+            // What is left is tried again at the next look, and not at once.
+            if found < BATCH as usize || settled == before {
                 break;
             }
         }
