@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use std::time::SystemTime;
 
 use actix_web::dev::ServerHandle;
 use actix_web::http::StatusCode;
@@ -36,6 +37,7 @@ struct State {
     recording: Arc<Recording>,
     /// How often each prompt has failed.
     failures: Mutex<HashMap<String, u32>>,
+    /// The number of the last answer. Ids are made of it, which a conversation that outlives this server has but once.
     answered: AtomicU64,
 }
 
@@ -50,7 +52,7 @@ pub(crate) fn run(
     let state = web::Data::new(State {
         recording: Arc::clone(recording),
         failures: Mutex::default(),
-        answered: AtomicU64::new(0),
+        answered: AtomicU64::new(microseconds_since_1970()),
     });
     let server = HttpServer::new(move || {
         App::new()
@@ -108,6 +110,15 @@ async fn messages(request: HttpRequest, body: Bytes, state: web::Data<State>) ->
         Performance::Stream(acts) if body.get("stream") == Some(&Value::Bool(true)) => streamed(acts),
         Performance::Stream(acts) => whole(acts).await,
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing is told of the time: it only makes ids that no earlier server gave"
+)]
+fn microseconds_since_1970() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(0))
 }
 
 /// Whether a failure happens: always without a number of times, else until it has happened so often.
