@@ -147,17 +147,18 @@ impl Agent {
         !matches!(*self.state.borrow(), AgentState::Ended(_)) && !self.commands.is_closed()
     }
 
-    /// Hands it a prompt. Its messages come up to and including the `result` that belongs to the prompt; if they end
+    /// Hands it a turn's prompt, under an id. Its messages come up to and including the `result` that belongs to the prompt; if they end
     /// before, the process has ended.
     pub async fn start_turn(
         &self,
-        prompt: Uuid,
+        turn: TurnId,
         key: Option<KeyId>,
+        prompt: Uuid,
         line: Bytes,
     ) -> Result<TurnMessages, Gone> {
         let (messages, received) = mpsc::channel(32);
         if let Some(meter) = &self.meter {
-            meter.begin_turn(TurnId::from_uuid(prompt), key);
+            meter.begin_turn(turn, key);
         }
         self.commands
             .send(Command::Turn {

@@ -125,7 +125,7 @@ impl Agents {
         if settled > 0 {
             tracing::warn!(
                 sessions = settled,
-                "settled turns that instances left which are dead"
+                "settled turns that dead instances left, or goes on with them"
             );
         }
         if cluster.bury().await? > 0 {

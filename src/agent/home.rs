@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, OpenOptions, OpenOptionsExt as _, Permissions};
+use uuid::Uuid;
 
 use crate::domain::{ClaudeSessionId, SessionId, TenantId};
 use crate::security::ownership;
@@ -144,17 +145,34 @@ impl Home {
     /// Whether the CLI has written a transcript of this conversation, so that it can only be resumed.
     #[must_use]
     pub fn has_transcript(&self, conversation: ClaudeSessionId) -> bool {
-        let name = format!("{conversation}.jsonl");
+        self.folder_of_transcript(conversation).is_some()
+    }
+
+    /// Whether the transcript of a conversation is there and names this id.
+    #[must_use]
+    pub fn transcript_names(&self, conversation: ClaudeSessionId, id: Uuid) -> bool {
+        let name = transcript_name(conversation);
+        let text = self
+            .folder_of_transcript(conversation)
+            .and_then(|folder| folder.read(name).ok());
+        let id = id.hyphenated().to_string();
+        text.is_some_and(|text| text.windows(id.len()).any(|part| part == id.as_bytes()))
+    }
+
+    fn folder_of_transcript(&self, conversation: ClaudeSessionId) -> Option<Dir> {
+        let name = transcript_name(conversation);
         let projects = self
             .open()
             .and_then(|home| home.read_dir(Path::new(CONFIG).join(PROJECTS)));
-        projects.is_ok_and(|projects| {
-            projects.flatten().any(|project| {
-                let folder = project.open_dir();
-                folder.is_ok_and(|folder| folder.symlink_metadata(&name).is_ok_and(|found| found.is_file()))
-            })
-        })
+        let folders = projects.ok()?.flatten().flat_map(|project| project.open_dir());
+        folders
+            .into_iter()
+            .find(|folder| folder.symlink_metadata(&name).is_ok_and(|found| found.is_file()))
     }
+}
+
+fn transcript_name(conversation: ClaudeSessionId) -> String {
+    format!("{conversation}.jsonl")
 }
 
 /// A folder that only this user enters, with its parents.
@@ -273,6 +291,14 @@ mod tests {
         std::fs::create_dir_all(&project).unwrap();
         std::fs::write(project.join(format!("{conversation}.jsonl")), "{}").unwrap();
         assert!(home.has_transcript(conversation));
+        let id = conversation.as_uuid();
+        assert!(!home.transcript_names(conversation, id));
+        std::fs::write(
+            project.join(format!("{conversation}.jsonl")),
+            format!("{{\"uuid\":\"{id}\"}}\n"),
+        )
+        .unwrap();
+        assert!(home.transcript_names(conversation, id));
         assert!(!home.has_transcript(ClaudeSessionId::generate(&SystemClock)));
         home.remove().unwrap();
         home.remove().unwrap();

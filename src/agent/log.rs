@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::feed::{Feed, FeedItem};
 use super::line::TurnLine;
+use super::resuming::Resuming;
 use super::runtime::{Backing, FeedLimits};
 use crate::cluster::Cluster;
 use crate::domain::{
@@ -69,6 +70,8 @@ pub struct SessionLog {
     limits: FeedLimits,
     /// The other instances, where there can be some.
     cluster: Option<Cluster>,
+    /// Has lost turns go on; without it they end.
+    resuming: Option<Resuming>,
     /// Held across the store's write, so that ids are published in the order in which they were given.
     ownership: Mutex<State>,
     /// The epoch under which the session is owned, and in which hold, as far as is known.
@@ -83,6 +86,8 @@ struct State {
     hold: Hold,
     /// The epoch before.
     last_epoch: Option<Epoch>,
+    /// The turn whose end was told and not stored, if there is one.
+    told_end: Option<TurnId>,
 }
 
 #[derive(Debug)]
@@ -119,6 +124,7 @@ impl SessionLog {
             store,
             clock,
             cluster,
+            resuming,
         } = backing;
         Self {
             store,
@@ -129,10 +135,12 @@ impl SessionLog {
             line,
             limits,
             cluster,
+            resuming,
             ownership: Mutex::new(State {
                 owned: None,
                 hold: Hold::ALONE,
                 last_epoch: None,
+                told_end: None,
             }),
             held: watch::Sender::new(None),
             revoked: AtomicU32::new(0),
@@ -140,7 +148,7 @@ impl SessionLog {
     }
 
     /// Takes the session if it is not held, and gives every turn that its last owner left without an outcome the
-    /// outcome `unknown`.
+    /// outcome `unknown`, or has it go on.
     pub(super) async fn take(&self) -> Result<Hold, LogError> {
         let mut state = self.ownership.lock().await;
         self.owned(&mut state, None).await?;

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
@@ -22,6 +23,7 @@ use super::metrics::AgentMetrics;
 use super::pool::Pool;
 use super::process::StartError;
 use super::questions::QuestionSettings;
+use super::resuming::Resuming;
 use super::runtime::{Backing, FeedLimits, OpenLog, SessionRuntime};
 use super::starting::Purpose;
 use super::turn::{OnLost, StartedTurn, TurnPlan, TurnRun};
@@ -46,6 +48,8 @@ pub struct AgentSettings {
     pub queue_max: usize,
     /// The most turns of one session that wait for the one that runs.
     pub turn_queue_max: usize,
+    /// What an agent is told with whose turn is gone on after its server was lost.
+    pub resume_prompt: String,
     /// How long an agent may be idle before it is ended.
     pub idle_timeout: Duration,
     /// Whether a session's agent is started before its first prompt.
@@ -87,6 +91,8 @@ pub struct Surroundings {
     pub shutdown: Shutdown,
     /// The other instances, where there can be some.
     pub cluster: Option<Cluster>,
+    /// Has turns go on that a lost server left.
+    pub resuming: Resuming,
 }
 
 /// A turn that is to be run.
@@ -175,6 +181,7 @@ pub(super) struct Shared {
     pub(super) shutdown: Shutdown,
     /// The other instances, where there can be some.
     pub(super) cluster: Option<Cluster>,
+    resuming: Resuming,
     pub(super) pool: Pool,
     /// Bounds the agents that are being started ahead.
     ahead: Semaphore,
@@ -205,6 +212,7 @@ impl Agents {
             tasks,
             shutdown,
             cluster,
+            resuming,
         } = surroundings;
         Self {
             shared: Arc::new(Shared {
@@ -220,6 +228,7 @@ impl Agents {
                 tasks,
                 shutdown,
                 cluster,
+                resuming,
                 models: OnceCell::new(),
                 users: TenantUsers::default(),
                 agents_of_tenants: Counter::default(),
@@ -234,12 +243,21 @@ impl Agents {
             return Err(TurnRefused::ShuttingDown);
         }
         let runtime = self.shared.runtime(new.session.tenant, new.session.id);
+        if !runtime.log.is_owned() {
+            // A turn that a lost server left may have to go on first.
+            runtime.log.take().await?;
+        }
+        let now = self.shared.clock.now();
         let turn = Turn {
             id: TurnId::generate(&*self.shared.clock),
             session: new.session.id,
             message: new.message,
-            started_at: self.shared.clock.now(),
+            started_at: now,
             queued: false,
+            key: new.key,
+            deadline: new
+                .timeout
+                .and_then(|timeout| now.checked_add_signed(TimeDelta::from_std(timeout).ok()?)),
             outcome: None,
         };
         let (control, signals) = TurnControl::new(turn.id);
@@ -260,7 +278,6 @@ impl Agents {
             timeout: new.timeout,
             on_lost: new.on_lost,
             request_key: new.request_key,
-            key: new.key,
             _occupied: new.occupied,
         };
         let run = TurnRun::new(Arc::clone(&self.shared), runtime, control, signals, plan);
@@ -384,15 +401,21 @@ impl Agents {
         }
     }
 
-    /// Gives every turn that an earlier process left without an outcome the outcome `unknown`, where this is the only one.
+    /// Gives every turn that an earlier process left without an outcome the outcome `unknown`, or has it go on, where this is the
+    /// only one; in how many sessions.
     pub async fn settle_unfinished(&self) -> Result<u64, LogError> {
         const BATCH: u32 = 100;
-        let mut settled = 0;
+        let (mut settled, mut after) = (0, None);
         loop {
-            let sessions = self.shared.store.sessions_with_unfinished_turns(BATCH).await?;
-            if sessions.is_empty() {
+            let sessions = self
+                .shared
+                .store
+                .sessions_with_unfinished_turns(after, BATCH)
+                .await?;
+            let Some((_, last)) = sessions.last() else {
                 return Ok(settled);
-            }
+            };
+            after = Some(*last);
             for (tenant, session) in sessions {
                 self.shared.runtime(tenant, session).log.take().await?;
                 settled += 1;
@@ -508,6 +531,7 @@ impl Shared {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
             cluster: self.cluster.clone(),
+            resuming: Some(self.resuming.clone()),
         }
     }
 

@@ -11,6 +11,7 @@ use super::launch::Folders;
 use super::line::TurnLine;
 use super::log::{Hold, SessionLog};
 use super::mirror::Mirrored;
+use super::resuming::Resuming;
 use crate::cluster::Cluster;
 use crate::domain::{ClaudeSessionId, Clock, Session, SessionId, SessionOptions, TenantId};
 use crate::security::workspace::WorkspaceIdentity;
@@ -32,6 +33,8 @@ pub(super) struct Backing {
     pub(super) clock: Arc<dyn Clock>,
     /// The other instances, where there can be some.
     pub(super) cluster: Option<Cluster>,
+    /// Has lost turns go on; without it they end.
+    pub(super) resuming: Option<Resuming>,
 }
 
 /// One session, as far as this process is concerned with it.

@@ -496,6 +496,7 @@ impl Shared {
                 store: Arc::clone(&self.store),
                 clock: Arc::clone(&self.clock),
                 cluster: None,
+                resuming: None,
             },
             TenantId::generate(&*self.clock),
             SessionId::generate(&*self.clock),

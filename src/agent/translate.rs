@@ -55,6 +55,63 @@ impl Verdict {
 }
 
 impl Translator {
+    /// Takes in an event of the turn that an earlier server wrote. What was streamed of a block that never came whole does
+    /// not count: the agent does not know of it.
+    pub fn recall(&mut self, event: EventBody) {
+        match event {
+            EventBody::AssistantMessage {
+                content,
+                parent_tool_use_id: None,
+                ..
+            } => {
+                for block in &content {
+                    let text = block.get("text").and_then(Value::as_str);
+                    if let Some(text) = text.filter(|text| !text.is_empty() && block["type"] == "text") {
+                        let whole = self.first_piece(text);
+                        self.said.push_str(&whole);
+                    }
+                }
+            }
+            EventBody::ToolUse {
+                tool_name,
+                tool_input,
+                tool_use_id,
+                parent_tool_use_id: None,
+            } => self.note_call(tool_use_id, tool_name, tool_input),
+            EventBody::ToolResult {
+                tool_use_id,
+                content,
+                is_error,
+                ..
+            } => self.note_result(&tool_use_id, &content, is_error),
+            _ => {}
+        }
+    }
+
+    /// All that was said so far in whole blocks.
+    #[must_use]
+    pub fn said(&self) -> &str {
+        &self.said
+    }
+
+    fn note_call(&mut self, tool_use_id: String, tool: String, input: Value) {
+        self.tool_calls.push(ToolCall {
+            tool,
+            input,
+            output: None,
+            is_error: None,
+            tool_use_id,
+        });
+    }
+
+    fn note_result(&mut self, tool_use_id: &str, content: &Value, is_error: bool) {
+        let mut calls = self.tool_calls.iter_mut();
+        if let Some(call) = calls.find(|call| call.tool_use_id == tool_use_id) {
+            call.output = Some(content.clone());
+            call.is_error = Some(is_error);
+        }
+    }
+
     /// The events that a message of the turn stands for.
     pub fn translate(&mut self, message: &CliMessage) -> Vec<EventBody> {
         match message {
@@ -117,13 +174,7 @@ impl Translator {
                 }
                 ContentBlock::ToolUse { id, name, input } => {
                     if !of_sub_agent {
-                        self.tool_calls.push(ToolCall {
-                            tool: name.clone(),
-                            input: input.clone(),
-                            output: None,
-                            is_error: None,
-                            tool_use_id: id.clone(),
-                        });
+                        self.note_call(id.clone(), name.clone(), input.clone());
                     }
                     events.push(EventBody::ToolUse {
                         tool_name: name.clone(),
@@ -167,14 +218,7 @@ impl Translator {
             else {
                 continue;
             };
-            if let Some(call) = self
-                .tool_calls
-                .iter_mut()
-                .find(|call| call.tool_use_id == *tool_use_id)
-            {
-                call.output = Some(content.clone());
-                call.is_error = Some(*is_error);
-            }
+            self.note_result(tool_use_id, content, *is_error);
             events.push(EventBody::ToolResult {
                 tool_use_id: tool_use_id.clone(),
                 content: content.clone(),
@@ -454,5 +498,36 @@ mod tests {
 
         let new = judge(json!({"subtype": "error_of_next_year"}));
         assert!(new.error.unwrap().message.contains("error_of_next_year"));
+    }
+
+    #[test]
+    fn what_another_server_wrote_of_a_turn_is_taken_up_but_for_what_came_in_part() {
+        let tool = json!({"type": "tool_use", "id": "t", "name": "Bash", "input": {"command": "ls"}});
+        let answer = message(json!({"type": "user", "message": {"content":
+            [{"type": "tool_result", "tool_use_id": "t", "content": "a", "is_error": false}]}}));
+        let said = [
+            start(),
+            delta("One."),
+            text("One."),
+            whole(tool),
+            answer,
+            start(),
+            text("Two."),
+        ];
+        let mut first = Translator::default();
+        let mut events: Vec<_> = said.iter().flat_map(|message| first.translate(message)).collect();
+        events.extend(first.translate(&start()));
+        events.extend(first.translate(&delta("Thr")));
+        let mut next = Translator::default();
+        for event in events {
+            next.recall(event);
+        }
+        assert_eq!(next.said(), "One.\n\nTwo.");
+        assert_eq!(first.said(), next.said());
+        next.translate(&text("Four."));
+        let (text, calls) = next.into_parts();
+        assert_eq!(text, "One.\n\nTwo.\n\nFour.");
+        assert_eq!(calls, first.into_parts().1);
+        assert_eq!(calls[0].output, Some(json!("a")));
     }
 }

@@ -3,6 +3,7 @@
 
 mod beginning;
 mod ending;
+mod resuming;
 mod waiting;
 
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -12,13 +13,14 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use self::ending::Ending;
 use self::waiting::{broken, crashed, out_of_grace, stopped, until};
 use super::disk;
 use super::handle::{Agent, TurnMessages};
 use super::launch::Folders;
-use super::line::{Admission, TurnControl, TurnSignals};
+use super::line::{Admission, TurnControl, TurnPlace, TurnSignals};
 use super::log::{Hold, LogError};
 use super::manager::{Shared, TurnRefused};
 use super::questions::{Questions, Told};
@@ -26,8 +28,8 @@ use super::runtime::SessionRuntime;
 use super::starting::{NoAgent, Purpose};
 use super::translate::Translator;
 use crate::domain::{
-    Attachment, ClaudeSessionId, EventBody, EventId, KeyId, Permission, Session, SessionChange, Turn,
-    TurnError, TurnErrorCode, TurnStatus, WaitsFor,
+    Attachment, ClaudeSessionId, EventBody, EventId, MicroUsd, Permission, Session, SessionChange, Turn,
+    TurnError, TurnErrorCode, TurnStatus, Usage, WaitsFor,
 };
 use crate::gateway::Meter;
 use crate::limits::counter::Occupied;
@@ -58,8 +60,6 @@ pub(super) struct TurnPlan {
     pub(super) timeout: Option<Duration>,
     pub(super) on_lost: OnLost,
     pub(super) request_key: Option<String>,
-    /// The key that asks for it, if one does.
-    pub(super) key: Option<KeyId>,
     pub(super) _occupied: Occupied,
 }
 
@@ -83,6 +83,8 @@ pub(super) struct TurnRun {
     control: Arc<TurnControl>,
     signals: TurnSignals,
     plan: TurnPlan,
+    /// The id under which the agent gets the prompt.
+    prompt: Uuid,
     taken_at: Instant,
     deadline: Option<Instant>,
     translator: Translator,
@@ -107,6 +109,8 @@ pub(super) struct TurnRun {
     agent: Option<Agent>,
     /// Counts what it uses of the model, if that goes through the gateway.
     meter: Option<Meter>,
+    /// What it used before its server was lost, as the ledger has it.
+    earlier: (Usage, MicroUsd),
 }
 
 /// What happens next to a turn whose agent is at it.
@@ -135,6 +139,7 @@ impl TurnRun {
             signals,
             taken_at: now,
             deadline: plan.timeout.map(|timeout| now + timeout),
+            prompt: plan.turn.id.as_uuid(),
             plan,
             translator: Translator::default(),
             told_started: false,
@@ -148,6 +153,7 @@ impl TurnRun {
             model: None,
             agent: None,
             meter: None,
+            earlier: (Usage::default(), MicroUsd::ZERO),
         }
     }
 
@@ -163,6 +169,10 @@ impl TurnRun {
         };
         let Some(place) = began else { return };
         let ending = self.drive().await;
+        self.end(ending, place).await;
+    }
+
+    async fn end(mut self, ending: Ending, place: TurnPlace) {
         let turn = self.finish(ending).await;
         // The session is free before its client learns of the end, and can send its next prompt at once.
         self.runtime.touch();
@@ -227,8 +237,8 @@ impl TurnRun {
     }
 
     async fn start(&self, position: &watch::Sender<usize>) -> Result<(Agent, TurnMessages), GetAgentError> {
-        let prompt = self.plan.turn.id.as_uuid();
-        let line = control::prompt(prompt, &self.plan.content);
+        let turn = &self.plan.turn;
+        let line = control::prompt(self.prompt, &self.plan.content);
         // An agent that ended while it was idle is noticed only now; the prompt has not reached it.
         let mut second_try = false;
         loop {
@@ -241,7 +251,10 @@ impl TurnRun {
                     NoAgent::ConversationLost => GetAgentError::Lost,
                     error => GetAgentError::Other(error.to_turn_error()),
                 })?;
-            match agent.start_turn(prompt, self.plan.key, line.clone()).await {
+            match agent
+                .start_turn(turn.id, turn.key, self.prompt, line.clone())
+                .await
+            {
                 Ok(messages) => return Ok((agent, messages)),
                 Err(_gone) if !second_try => second_try = true,
                 Err(_gone) => return Err(GetAgentError::Other(crashed(&*agent.ended().await))),

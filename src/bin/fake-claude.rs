@@ -380,19 +380,20 @@ impl Fake {
     fn finish(&mut self, id: &Value, prompt: &str, fields: &Value) {
         if let Some(path) = &self.transcript {
             let folder = path.parent().map(PathBuf::from).unwrap_or_default();
-            let entry = format!("{}\n", json!({"prompt": prompt}));
+            let entry = json!({"prompt": prompt, "uuid": id});
+            let line = format!("{entry}\n");
             let written = fs::create_dir_all(folder).and_then(|()| {
                 fs::OpenOptions::new()
                     .append(true)
                     .create(true)
                     .open(path)?
-                    .write_all(entry.as_bytes())
+                    .write_all(line.as_bytes())
             });
             if let Err(error) = written {
                 complain(&format!("fake-claude: the transcript was not written: {error}"));
             }
             if self.arguments.mirror {
-                say(&json!({"type": "transcript_mirror", "filePath": path, "entries": [{"prompt": prompt}]}));
+                say(&json!({"type": "transcript_mirror", "filePath": path, "entries": [entry]}));
             }
         }
         self.earlier.push(prompt.to_owned());

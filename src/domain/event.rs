@@ -80,6 +80,11 @@ pub enum EventBody {
     },
     /// The turn began.
     TurnStarted {},
+    /// The server on which the turn ran was lost, and it goes on. What was said before counts as far as it is named here.
+    TurnResumed {
+        /// All that the assistant has said of the turn so far.
+        text: String,
+    },
     /// A piece of the assistant's text.
     TextDelta {
         /// The piece.

@@ -91,6 +91,8 @@ pub struct UsageQuery {
     pub key: Option<KeyId>,
     /// Those of this session.
     pub session: Option<SessionId>,
+    /// Those of this turn.
+    pub turn: Option<TurnId>,
     /// One sum for each value of these; one sum of all when empty.
     pub by: Vec<UsageGroup>,
 }

@@ -55,7 +55,9 @@ pub use permission::{
 };
 pub use principal::{Principal, Role};
 pub use session::{Activity, Session, SessionChange, SessionFilter, SessionStatus};
-pub use tenant::{Room, SessionQuota, Tenant, TenantChange, TenantLimits, TenantNetwork, TenantPolicy};
+pub use tenant::{
+    OnLostTurn, Room, SessionQuota, Tenant, TenantChange, TenantLimits, TenantNetwork, TenantPolicy,
+};
 pub use transcript::{
     BadEntry, EntryPlace, InvalidPath, Transcript, TranscriptEntry, TranscriptFile, TranscriptPath,
 };

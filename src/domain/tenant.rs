@@ -64,6 +64,18 @@ pub enum TenantNetwork {
     Server,
 }
 
+/// What becomes of a turn whose server did not live to end it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLostTurn {
+    /// It ends as `unknown`: some of its tools may have run.
+    #[default]
+    Unknown,
+    /// The agent is told to look at what it has done and to go on, at another instance or once the server is back. What it
+    /// was doing when its server was lost may be done twice.
+    Resume,
+}
+
 /// What a tenant's sessions may ask for. A list that is absent allows all that the server allows; names may end in `*`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -95,6 +107,9 @@ pub struct TenantPolicy {
     /// Which network its agents get, at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<TenantNetwork>,
+    /// What becomes of turns whose server does not live to end them; `unknown` where it is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_lost: Option<OnLostTurn>,
     /// What sessions get that do not say otherwise, before the server's own defaults.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub defaults: Option<SessionOptions>,

@@ -6,7 +6,7 @@ use serde_json::Value;
 use strum::{Display, EnumString, IntoStaticStr};
 use utoipa::ToSchema;
 
-use super::{EventId, MicroUsd, SessionId, TurnId, Usage};
+use super::{EventId, KeyId, MicroUsd, SessionId, TurnId, Usage};
 
 /// One prompt and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,12 @@ pub struct Turn {
     /// Whether it waits for turns before it and has not begun.
     #[serde(default)]
     pub queued: bool,
+    /// The key that asked for it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyId>,
+    /// When it is to be interrupted if it has not ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<DateTime<Utc>>,
     /// How it ended; `None` while it runs.
     pub outcome: Option<TurnOutcome>,
 }

@@ -27,10 +27,21 @@ impl Counter {
         }
         *own += 1;
         drop(counted);
-        Some(Occupied {
+        Some(self.one(tenant))
+    }
+
+    /// One more of the tenant's, however many it has.
+    #[must_use]
+    pub fn join(&self, tenant: TenantId) -> Occupied {
+        *self.lock().entry(tenant).or_default() += 1;
+        self.one(tenant)
+    }
+
+    fn one(&self, tenant: TenantId) -> Occupied {
+        Occupied {
             counter: self.clone(),
             tenant,
-        })
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TenantId, u32>> {
@@ -65,6 +76,7 @@ mod tests {
         drop(first);
         let _again = counter.occupy(one, 1).unwrap();
         let _more = counter.occupy(one, 0).unwrap();
-        assert_eq!(counter.lock()[&one], 2);
+        let _another = counter.join(one);
+        assert_eq!(counter.lock()[&one], 3);
     }
 }

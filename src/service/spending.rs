@@ -186,6 +186,7 @@ impl SpendingService {
             (None, asked) => asked,
         };
         let query = UsageQuery {
+            turn: None,
             from: filter.from,
             before: filter.before,
             user,

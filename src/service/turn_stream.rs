@@ -16,10 +16,11 @@ use crate::domain::{Clock, Event, EventBody, EventKind, Turn};
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The events that a client of a turn sees.
-pub(super) const SHOWN: [EventKind; 18] = [
+pub(super) const SHOWN: [EventKind; 19] = [
     EventKind::TurnQueued,
     EventKind::Session,
     EventKind::TurnStarted,
+    EventKind::TurnResumed,
     EventKind::TextDelta,
     EventKind::ThinkingDelta,
     EventKind::TextRetracted,

@@ -14,12 +14,13 @@ use super::log_reader::LogReader;
 use super::log_stream::LogStream;
 use super::sessions::SessionService;
 use super::turn_stream::{SHOWN, follow};
-use crate::agent::{Agents, NewTurn, OnBusy, OnLost, StartedTurn, TurnRefused};
+use crate::agent::{Agents, Folders, LostTurns, NewTurn, OnBusy, OnLost, StartedTurn, TurnRefused};
 use crate::cluster::PeerTurn;
 use crate::domain::{
-    BudgetStanding, BudgetVerdict, Clock, EventId, EventQuery, Page, Principal, Session, SessionId, Spender,
-    Turn, TurnError, TurnErrorCode, TurnId, TurnReceipt, TurnStatus,
+    BudgetStanding, BudgetVerdict, Clock, EventId, EventQuery, Page, Principal, Role, Session, SessionId,
+    SessionStatus, Spender, TenantId, Turn, TurnError, TurnErrorCode, TurnId, TurnReceipt, TurnStatus,
 };
+use crate::lifecycle::Shutdown;
 use crate::limits::counter::{Counter, Occupied};
 use crate::limits::{Counted, Limits};
 use crate::store::Store;
@@ -131,11 +132,76 @@ impl TurnService {
         }
     }
 
+    /// Goes on with turns that lost servers have left, as they are found, for as long as the server runs.
+    pub async fn resume_lost(&self, mut lost: LostTurns, shutdown: Shutdown) {
+        loop {
+            let found = tokio::select! {
+                found = lost.recv() => found,
+                () = shutdown.begun() => None,
+            };
+            // What is not gone on with here is left to whoever takes the session next.
+            let Some(turn) = found else { return };
+            let (session, id) = (turn.turn.session, turn.turn.id);
+            match self.prepare(turn.tenant, session, &turn.turn).await {
+                Ok((session, folders, occupied)) => {
+                    self.agents.resume_turn(turn, session, folders, occupied);
+                }
+                Err(error) => {
+                    tracing::warn!(session.id = %session, turn.id = %id, error = &error as &dyn std::error::Error,
+                        "a turn that a lost server left does not go on");
+                    if let Err(error) = self.agents.give_up_turn(turn).await {
+                        tracing::error!(session.id = %session, turn.id = %id,
+                            error = &error as &dyn std::error::Error, "nor was it settled");
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is needed to go on with a turn that was taken by another server.
+    async fn prepare(
+        &self,
+        tenant: TenantId,
+        session: SessionId,
+        turn: &Turn,
+    ) -> Result<(Session, Folders, Occupied), Error> {
+        let found = self
+            .limits
+            .of(tenant)
+            .await?
+            .filter(|tenant| tenant.suspended_at.is_none());
+        let tenant = found.ok_or(Error::TenantNotFound)?;
+        let session = self.store.find_session(tenant.id, session).await?;
+        let session = session
+            .filter(|session| session.status == SessionStatus::Active)
+            .ok_or(Error::SessionNotFound)?;
+        let caller = Principal {
+            tenant: tenant.id,
+            tenant_name: tenant.name,
+            role: Role::Member,
+            user: Some(session.user.clone()),
+            credential: "a lost server".to_owned(),
+            key: turn.key,
+            address: None,
+        };
+        let folders = self.sessions.folders(&caller, &session).await?;
+        // It was let in when it began.
+        let occupied = self.running.join(tenant.id);
+        Ok((session, folders, occupied))
+    }
+
     /// What became of a turn that this instance began and another has by now.
     async fn lost(&self, caller: &Principal, turn: Turn) -> Result<Turn, Error> {
-        let stored = self.store.find_turn(caller.tenant, turn.session, turn.id).await?;
-        match stored.filter(|stored| stored.outcome.is_some()) {
-            Some(stored) => Ok(stored),
+        // Where there is one instance, whoever ran it is gone and says no more.
+        let told = if self.agents.has_others() {
+            let mut ended = self.agents.watch_elsewhere(caller.tenant, &turn, EventId::START);
+            let told = ended.wait_for(Option::is_some).await;
+            told.ok().and_then(|turn| turn.clone())
+        } else {
+            None
+        };
+        match told {
+            Some(turn) => Ok(Arc::unwrap_or_clone(turn)),
             None => Err(Error::TurnEnded {
                 turn: turn.id,
                 error: TurnError {

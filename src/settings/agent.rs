@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{duration, require};
 
+/// What an agent is told whose turn goes on.
+const RESUME_PROMPT: &str = "The server on which you were working was lost, and you go on on another. What you were doing \
+at that moment may have happened wholly, in part or not at all: look first, then go on with the task.";
+
 /// The agents' processes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -29,6 +33,10 @@ pub struct AgentSection {
     pub queue_max: usize,
     /// The most turns of one session that wait for the one that runs (`on_busy: queue`).
     pub turn_queue_max: usize,
+    /// How often a turn is gone on with whose server was lost, where its tenant asks for that (`on_lost: resume`).
+    pub turn_resumes_max: u32,
+    /// What its agent is then told.
+    pub resume_prompt: String,
     /// How long an agent may be idle before it is ended; its session goes on with the next prompt.
     #[serde(with = "duration")]
     pub idle_timeout: Duration,
@@ -93,6 +101,8 @@ impl Default for AgentSection {
             queue_timeout: Duration::from_secs(30),
             queue_max: 1000,
             turn_queue_max: 20,
+            turn_resumes_max: 2,
+            resume_prompt: RESUME_PROMPT.to_owned(),
             idle_timeout: Duration::from_mins(10),
             prewarm: true,
             prewarm_concurrency: 4,

@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 
 use crate::agent::home::Homes;
 use crate::agent::launch::LaunchSettings;
-use crate::agent::{Agents, Surroundings};
+use crate::agent::{Agents, Resuming, Surroundings};
 use crate::api::page::CursorKey;
 use crate::api::{self, ApiState, Authenticator};
 use crate::cluster::{Cluster, JoinError};
@@ -32,7 +32,7 @@ use crate::gateway::billing::settle_abandoned;
 use crate::lifecycle::{Shutdown, Tasks};
 use crate::security::sealing::SealingKeys;
 use crate::security::workspace::{WorkspaceError, Workspaces};
-use crate::service::Housekeeping;
+use crate::service::{Housekeeping, Services};
 use crate::settings::Settings;
 use crate::store::{Store, StoreError};
 
@@ -182,6 +182,7 @@ impl Application {
         let model = scripted_model.as_ref();
         let gateway = parts::gateway(&settings, model, &sealing, &limits, &store, &clock, &tasks)?;
         let cluster = cluster::join(&settings, address, &*store, instances, &shared_clock).await?;
+        let (resuming, lost_turns) = Resuming::new(Arc::clone(&limits), settings.agent.turn_resumes_max);
         let agents = Agents::new(
             parts::agent_settings(&settings),
             LaunchSettings {
@@ -198,6 +199,7 @@ impl Application {
                 tasks: tasks.clone(),
                 shutdown: shutdown.clone(),
                 cluster: cluster.clone(),
+                resuming,
             },
         );
         settle_left_over(&agents, cluster.as_ref(), &*store, &*clock).await?;
@@ -233,14 +235,11 @@ impl Application {
             signer,
             cluster: cluster.clone(),
         };
-        let state = ApiState {
-            services: parts.into_services(),
-            authenticator: Authenticator::new(authentication, limits),
-            limits: parts::api_limits(&settings),
-            // The same for all servers on a store, and after a restart.
-            cursors: CursorKey::new(stores::shared_secret(&*store, "cursors").await?),
-            sockets: parts::socket_rules(&settings),
-        };
+        let services = parts.into_services();
+        let (turns, told) = (Arc::clone(&services.turns), shutdown.clone());
+        tasks.spawn(async move { turns.resume_lost(lost_turns, told).await });
+        let authenticator = Authenticator::new(authentication, limits);
+        let state = api_state(&settings, services, authenticator, &*store).await?;
         let server =
             api::serve(state, listener, &parts::server_options(&settings)).map_err(StartupError::Http)?;
         Ok(Self {
@@ -351,10 +350,26 @@ async fn settle_left_over(
     if settled > 0 {
         tracing::warn!(
             sessions = settled,
-            "settled turns that an earlier process left unfinished as unknown"
+            "settled turns that an earlier process left unfinished, or goes on with them"
         );
     }
     Ok(())
+}
+
+async fn api_state(
+    settings: &Settings,
+    services: Services,
+    authenticator: Authenticator,
+    store: &dyn Store,
+) -> Result<ApiState, StartupError> {
+    Ok(ApiState {
+        services,
+        authenticator,
+        limits: parts::api_limits(settings),
+        // The same for all servers on a store, and after a restart.
+        cursors: CursorKey::new(stores::shared_secret(store, "cursors").await?),
+        sockets: parts::socket_rules(settings),
+    })
 }
 
 /// Starts what is done now and then.

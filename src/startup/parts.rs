@@ -184,6 +184,7 @@ pub(super) fn agent_settings(settings: &Settings) -> AgentSettings {
         queue_timeout: agent.queue_timeout,
         queue_max: agent.queue_max,
         turn_queue_max: agent.turn_queue_max,
+        resume_prompt: agent.resume_prompt.clone(),
         prewarm: agent.prewarm,
         prewarm_concurrency: agent.prewarm_concurrency,
         prewarm_idle_min: agent.prewarm_idle_min,

@@ -6,12 +6,19 @@ use tokio::sync::{MutexGuard, watch};
 
 use super::super::feed::FeedItem;
 use super::{Hold, LogError, Ownership, SessionLog, State};
-use crate::domain::{Claim, Epoch, EventId};
+use crate::domain::{Claim, Epoch, EventId, TurnId};
 
 impl SessionLog {
     /// Lets the session go: the next write takes it anew, and settles what was left without an outcome.
     pub(in crate::agent) async fn let_go(&self) {
         let mut state = self.ownership.lock().await;
+        self.give_up(&mut state);
+    }
+
+    /// The same, once it was told how a turn ended and the store has not taken that: the turn does not go on.
+    pub(in crate::agent) async fn let_go_after(&self, turn: TurnId) {
+        let mut state = self.ownership.lock().await;
+        state.told_end = Some(turn);
         self.give_up(&mut state);
     }
 
@@ -215,7 +222,8 @@ impl SessionLog {
         self.feed.start_after(owned.last);
         for turn in self.store.unfinished_turns(self.tenant, self.session).await? {
             if self.line.find(turn.id).is_none() {
-                self.settle(&mut owned, &turn).await?;
+                let may_go_on = state.told_end != Some(turn.id);
+                self.deal_with(&mut owned, &turn, may_go_on).await?;
             }
         }
         Ok(owned)

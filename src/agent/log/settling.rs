@@ -3,10 +3,10 @@
 use super::super::questions::resolved;
 use super::{LogError, Ownership, SessionLog};
 use crate::domain::{
-    EventBody, MicroUsd, PermissionDecision, PermissionResolution, Turn, TurnError, TurnErrorCode, TurnId,
-    TurnOutcome, Usage,
+    EventBody, EventKind, EventQuery, MicroUsd, PermissionDecision, PermissionResolution, Turn, TurnError,
+    TurnErrorCode, TurnId, TurnOutcome, Usage,
 };
-use crate::store::{PermissionFilter, TurnEnd};
+use crate::store::{PermissionFilter, StoreError, TurnEnd};
 
 impl SessionLog {
     /// Ends a turn whose server did not live to end it. What the tools of one that had begun did is not known, and it
@@ -58,8 +58,51 @@ impl SessionLog {
         self.publish(&events).map(|_| ())
     }
 
+    /// Ends a turn whose server did not live to end it, and with which nobody goes on.
+    pub(in crate::agent) async fn settle_unknown(&self, turn: &Turn) -> Result<(), LogError> {
+        let mut state = self.ownership.lock().await;
+        let owned = self.owned(&mut state, None).await?;
+        self.settle(owned, turn).await
+    }
+
+    /// What becomes of a turn whose server did not live to end it: it goes on, or ends.
+    pub(super) async fn deal_with(
+        &self,
+        owned: &mut Ownership,
+        turn: &Turn,
+        may_go_on: bool,
+    ) -> Result<(), LogError> {
+        if let Some(resuming) = self.resuming.as_ref().filter(|_| may_go_on) {
+            let times = async || self.times_resumed(turn.id).await;
+            if resuming.may_go_on(self.tenant, turn, times).await?
+                && resuming.go_on(self.tenant, turn, &self.line)
+            {
+                return Ok(());
+            }
+        }
+        self.settle(owned, turn).await
+    }
+
+    /// How often a turn went on already.
+    async fn times_resumed(&self, turn: TurnId) -> Result<u32, StoreError> {
+        const MOST: u32 = 1000;
+        let query = EventQuery {
+            turn: Some(turn),
+            ..EventQuery::default()
+        };
+        let query = query.of_kinds(&[EventKind::TurnResumed]);
+        let events = self
+            .store
+            .read_events(self.tenant, self.session, &query, MOST)
+            .await?;
+        Ok(u32::try_from(events.len()).unwrap_or(u32::MAX))
+    }
+
     /// Ends what the agent of a turn asked that is over.
-    async fn withdraw_questions(&self, turn: TurnId) -> Result<Vec<EventBody>, LogError> {
+    pub(in crate::agent) async fn withdraw_questions(
+        &self,
+        turn: TurnId,
+    ) -> Result<Vec<EventBody>, LogError> {
         const BATCH: u32 = 100;
         let filter = PermissionFilter {
             session: Some(self.session),

@@ -39,6 +39,7 @@ async fn an_epoch_whose_ids_are_nearly_used_up_makes_way_and_nothing_shown_is_lo
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             cluster: None,
+            resuming: None,
         },
         tenant,
         session.id,

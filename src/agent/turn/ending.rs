@@ -166,7 +166,7 @@ impl TurnRun {
             }
             tracing::error!(turn.id = %turn.id, error = &error as &dyn std::error::Error,
                 "a turn's end was not stored; it will be settled as unknown");
-            self.runtime.log.let_go().await;
+            self.runtime.log.let_go_after(turn.id).await;
             self.shared.settle_later(&self.runtime);
             let error = broken(TurnErrorCode::StoreUnavailable);
             end.outcome.status = error.code.status();
@@ -193,7 +193,12 @@ impl TurnRun {
             tracing::warn!(turn.id = %self.plan.turn.id, metered = cost.get(), reported = reported.cost.get(),
                 "the CLI says that the turn cost something else than was counted, in micro-USD; see model.prices");
         }
-        (Reported { usage, cost }, told.then_some(reported))
+        let (before, spent) = self.earlier;
+        let used = Reported {
+            usage: before.plus(usage),
+            cost: spent.plus(cost),
+        };
+        (used, told.then_some(reported))
     }
 
     /// What is entered in the ledger with the turn's end: where there is a gateway, nothing, since it enters each request.
@@ -208,7 +213,7 @@ impl TurnRun {
                 user: session.user.clone(),
                 session: session.id,
                 turn: Some(self.plan.turn.id),
-                key: self.plan.key,
+                key: self.plan.turn.key,
             },
             model: self.model.clone().unwrap_or_default(),
             usage: used.usage,

@@ -19,8 +19,8 @@ use crate::api::page::{CursorKey, CursorScope, PageView};
 use crate::api::problem::{FieldError, Problem};
 use crate::api::responses::{ChangeTenantProblems, CreateTenantProblems, ListProblems, ReadTenantProblems};
 use crate::domain::{
-    PermissionMode, SessionOptions, Tenant, TenantChange, TenantLimits, TenantName, TenantNetwork,
-    TenantPolicy,
+    OnLostTurn, PermissionMode, SessionOptions, Tenant, TenantChange, TenantLimits, TenantName,
+    TenantNetwork, TenantPolicy,
 };
 use crate::service::Services;
 
@@ -116,6 +116,9 @@ pub struct PolicyRequest {
     /// Which network its agents get, at most.
     #[schema(nullable = false)]
     network: Option<TenantNetwork>,
+    /// What becomes of turns whose server does not live to end them; `unknown` where it is absent.
+    #[schema(nullable = false)]
+    on_lost: Option<OnLostTurn>,
     /// What sessions get that do not say otherwise, before the server's own defaults.
     #[schema(nullable = false)]
     defaults: Option<SessionOptionsRequest>,
@@ -159,6 +162,7 @@ impl From<PolicyRequest> for TenantPolicy {
             plugins: asked.plugins,
             env: asked.env,
             network: asked.network,
+            on_lost: asked.on_lost,
             defaults: asked.defaults.map(Into::into),
         }
     }

@@ -60,6 +60,7 @@ pub(in crate::store::conformance) async fn every_kind_of_event_reads_back(fixtur
         },
         EventBody::TurnStarted {},
         EventBody::TextRetracted { text: "x".into() },
+        EventBody::TurnResumed { text: "x".into() },
         EventBody::ToolUse {
             tool_name: "Write".into(),
             tool_input: json!({"a": [null, 1.5]}),

@@ -204,6 +204,8 @@ fn turn_of(session: &Session) -> Turn {
         message: "hello".to_owned(),
         started_at: now(),
         queued: false,
+        key: None,
+        deadline: None,
         outcome: None,
     }
 }

@@ -108,9 +108,15 @@ pub(in crate::store::conformance) async fn usage_is_entered_once_and_added_up(fi
         user: Some("alice".parse().unwrap()),
         key: Some(key),
         session: Some(session.id),
+        turn: None,
         by: Vec::new(),
     };
     assert_eq!(tokens(&sums(second_day).await), [4]);
+    let first_turn = UsageQuery {
+        turn: Some(first.id),
+        ..UsageQuery::default()
+    };
+    assert_eq!(tokens(&sums(first_turn).await), [3]);
     let nobody = UsageQuery {
         user: Some("bob".parse().unwrap()),
         ..UsageQuery::default()

@@ -61,6 +61,7 @@ async fn what_is_pending_is_told_without_being_done() {
         (8, "log bounds"),
         (9, "webhooks"),
         (10, "instances"),
+        (11, "turns that go on"),
     ]
     .map(|(version, description)| (version, description.to_owned()));
     assert_eq!(names(SqliteStore::pending_migrations(&file).await.unwrap()), all);

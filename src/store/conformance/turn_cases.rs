@@ -15,7 +15,7 @@ pub(in crate::store::conformance) async fn a_turn_begins_and_ends_with_its_event
         std::slice::from_ref(&turn)
     );
     assert_eq!(
-        store.sessions_with_unfinished_turns(9).await.unwrap(),
+        store.sessions_with_unfinished_turns(None, 9).await.unwrap(),
         [(tenant, session.id)]
     );
     let running = fixture.find(session.id).await;
@@ -49,7 +49,7 @@ pub(in crate::store::conformance) async fn a_turn_begins_and_ends_with_its_event
         (end.claude_session_id, true)
     );
     assert_eq!(store.unfinished_turns(tenant, session.id).await.unwrap(), []);
-    assert_eq!(store.sessions_with_unfinished_turns(9).await.unwrap(), []);
+    assert_eq!(store.sessions_with_unfinished_turns(None, 9).await.unwrap(), []);
     assert_eq!(fixture.all_events(session.id).await.len(), 2);
 }
 

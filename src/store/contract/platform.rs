@@ -20,7 +20,11 @@ pub trait PlatformStore: Send + Sync {
     async fn count_active_sessions(&self, used_after: Option<DateTime<Utc>>) -> Result<u64>;
 
     /// Up to `limit` sessions that have a turn without outcome.
-    async fn sessions_with_unfinished_turns(&self, limit: u32) -> Result<Vec<(TenantId, SessionId)>>;
+    async fn sessions_with_unfinished_turns(
+        &self,
+        after: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Vec<(TenantId, SessionId)>>;
 
     /// Up to `limit` sessions that were last used at `unused_since` or before and have no turn without outcome, those
     /// that were not used for longest first.

@@ -108,6 +108,7 @@ impl UsageLedger for MemoryStore {
                 query
                     .session
                     .is_none_or(|session| entry.spender.session == session)
+                    && query.turn.is_none_or(|turn| entry.spender.turn == Some(turn))
             });
         for (owner, entry) in entries {
             let told_apart = |group| query.by.contains(&group);

@@ -32,13 +32,20 @@ impl PlatformStore for MemoryStore {
         Ok(active.count() as u64)
     }
 
-    async fn sessions_with_unfinished_turns(&self, limit: u32) -> Result<Vec<(TenantId, SessionId)>> {
+    async fn sessions_with_unfinished_turns(
+        &self,
+        after: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Vec<(TenantId, SessionId)>> {
         let state = self.lock();
         let unfinished = state.sessions.values().filter(|kept| kept.has_unfinished_turn());
-        Ok(unfinished
-            .take(limit as usize)
+        let mut found: Vec<_> = unfinished
             .map(|kept| (kept.session.tenant, kept.session.id))
-            .collect())
+            .filter(|(_, session)| after.is_none_or(|after| *session > after))
+            .collect();
+        found.sort_unstable_by_key(|(_, session)| *session);
+        found.truncate(limit as usize);
+        Ok(found)
     }
 
     async fn unused_sessions(

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::engine::{Engine, Row};
 use super::rows::{signed, unsigned};
-use super::statement::{Statement, sql};
+use super::statement::{Statement, select, sql};
 use super::{SqlStore, Transaction};
 use crate::domain::{AuditEntry, AuditHash, AuditNote, TenantId};
 use crate::store::{AuditStore, Result, StoreError};
@@ -25,8 +25,8 @@ impl<E: Engine> AuditStore for SqlStore<E> {
         before: Option<u64>,
         limit: u32,
     ) -> Result<Vec<AuditEntry>> {
-        let mut statement =
-            sql("SELECT * FROM audit_entries WHERE").push_bind(" number < ", before.map_or(i64::MAX, signed));
+        let mut statement = select(ENTRY, " FROM audit_entries WHERE")
+            .push_bind(" number < ", before.map_or(i64::MAX, signed));
         if let Some(tenant) = tenant {
             statement = statement.push_bind(" AND tenant_id = ", tenant.as_uuid());
         }
@@ -36,9 +36,12 @@ impl<E: Engine> AuditStore for SqlStore<E> {
     }
 
     async fn read_audit(&self, after: u64, limit: u32) -> Result<Vec<AuditEntry>> {
-        let statement = sql("SELECT * FROM audit_entries WHERE number > $1 ORDER BY number LIMIT $2")
-            .bind(signed(after))
-            .bind(limit);
+        let statement = select(
+            ENTRY,
+            " FROM audit_entries WHERE number > $1 ORDER BY number LIMIT $2",
+        )
+        .bind(signed(after))
+        .bind(limit);
         let rows = self.read("read the audit", statement).await?;
         rows.iter().map(entry).collect()
     }
@@ -95,6 +98,9 @@ fn hash(row: &impl Row) -> Result<AuditHash> {
         .map(AuditHash)
         .map_err(|_bytes| StoreError::corrupt("audit entry's hash", "it is not of 32 bytes"))
 }
+
+/// What [`entry`] reads.
+const ENTRY: &str = "number, text, hash";
 
 fn entry(row: &impl Row) -> Result<AuditEntry> {
     Ok(AuditEntry {

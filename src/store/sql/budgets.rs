@@ -19,8 +19,8 @@ impl<E: Engine> BudgetStore for SqlStore<E> {
         let mut transaction = self.begin().await?;
         let set = insert(tenant, budget).push(
             " ON CONFLICT (tenant_id, scope, subject, period) DO UPDATE SET max_micro_usd = excluded.max_micro_usd, \
-             max_tokens = excluded.max_tokens RETURNING *",
-        );
+             max_tokens = excluded.max_tokens RETURNING ",
+        ).push(money::BUDGET);
         let row = transaction.row("set a budget", set).await?;
         let row = row.ok_or_else(|| StoreError::corrupt("budget", "it was not stored"))?;
         let stored = money::stored(&row)?;

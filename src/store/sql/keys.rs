@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use super::SqlStore;
 use super::audit;
 use super::engine::{Engine, Row as _};
-use super::rows::{api_key, insert_key};
-use super::statement::sql;
+use super::rows::{API_KEY, api_key, insert_key};
+use super::statement::{select, sql};
 use crate::domain::{ApiKey, AuditNote, KeyDigest, KeyId, TenantId};
 use crate::store::{KeyStore, Result};
 
@@ -25,14 +25,14 @@ impl<E: Engine> KeyStore for SqlStore<E> {
     }
 
     async fn find_key(&self, digest: KeyDigest) -> Result<Option<(TenantId, ApiKey)>> {
-        let statement = sql("SELECT * FROM api_keys WHERE digest = $1").bind(digest.0.as_slice());
+        let statement = select(API_KEY, " FROM api_keys WHERE digest = $1").bind(digest.0.as_slice());
         let row = self.read_one("find a key", statement).await?;
         row.map(|row| Ok((TenantId::from_uuid(row.uuid("tenant_id")?), api_key(&row)?)))
             .transpose()
     }
 
     async fn get_key(&self, tenant: TenantId, id: KeyId) -> Result<Option<ApiKey>> {
-        let statement = sql("SELECT * FROM api_keys WHERE id = $1 AND tenant_id = $2")
+        let statement = select(API_KEY, " FROM api_keys WHERE id = $1 AND tenant_id = $2")
             .bind(id.as_uuid())
             .bind(tenant.as_uuid());
         let row = self.read_one("get a key", statement).await?;
@@ -40,7 +40,8 @@ impl<E: Engine> KeyStore for SqlStore<E> {
     }
 
     async fn list_keys(&self, tenant: TenantId, before: Option<KeyId>, limit: u32) -> Result<Vec<ApiKey>> {
-        let mut statement = sql("SELECT * FROM api_keys WHERE").push_bind(" tenant_id = ", tenant.as_uuid());
+        let mut statement =
+            select(API_KEY, " FROM api_keys WHERE").push_bind(" tenant_id = ", tenant.as_uuid());
         if let Some(before) = before {
             statement = statement.push_bind(" AND id < ", before.as_uuid());
         }
@@ -58,8 +59,9 @@ impl<E: Engine> KeyStore for SqlStore<E> {
     ) -> Result<Option<ApiKey>> {
         let mut transaction = self.begin().await?;
         let revoke = sql(
-            "UPDATE api_keys SET revoked_at = $3 WHERE id = $1 AND tenant_id = $2 AND revoked_at IS NULL RETURNING *",
+            "UPDATE api_keys SET revoked_at = $3 WHERE id = $1 AND tenant_id = $2 AND revoked_at IS NULL RETURNING ",
         )
+        .push(API_KEY)
         .bind(id.as_uuid())
         .bind(tenant.as_uuid())
         .bind(at);

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use super::SqlStore;
 use super::engine::{Engine, Row};
 use super::money;
-use super::rows::{ledger_entry, unsigned, usage};
-use super::statement::{Statement, sql};
+use super::rows::{LEDGER_ENTRY, ledger_entry, unsigned, usage};
+use super::statement::{Statement, select, sql};
 use crate::domain::{
     EntryId, KeyId, LedgerEntry, MicroUsd, SessionId, TenantId, UsageGroup, UsageQuery, UsageSum,
 };
@@ -47,7 +47,7 @@ impl<E: Engine> UsageLedger for SqlStore<E> {
         limit: u32,
     ) -> Result<Vec<LedgerEntry>> {
         let mut statement =
-            sql("SELECT * FROM ledger_entries WHERE").push_bind(" tenant_id = ", tenant.as_uuid());
+            select(LEDGER_ENTRY, " FROM ledger_entries WHERE").push_bind(" tenant_id = ", tenant.as_uuid());
         if let Some(after) = after {
             statement = statement.push_bind(" AND id > ", after.as_uuid());
         }
@@ -99,6 +99,9 @@ fn select_sums(tenant: Option<TenantId>, query: &UsageQuery, groups: &[UsageGrou
     }
     if let Some(session) = query.session {
         statement = statement.push_bind(" AND session_id = ", session.as_uuid());
+    }
+    if let Some(turn) = query.turn {
+        statement = statement.push_bind(" AND turn_id = ", turn.as_uuid());
     }
     let mut before = " GROUP BY ";
     for group in groups {

@@ -36,7 +36,9 @@ pub(super) async fn lock<E: Engine>(transaction: &mut Transaction<E>, tenant: Te
 pub(super) fn select_standings(tenant: TenantId, now: DateTime<Utc>) -> Statement {
     use crate::domain::BudgetPeriod as Period;
     let day = |period: Period| period.start(now).to_string();
-    sql("SELECT budgets.*, budget_use.period_start, spent_micro_usd, spent_tokens, reserved_micro_usd, reserved_tokens \
+    sql("SELECT ")
+        .push(BUDGET)
+        .push(", budget_use.period_start, spent_micro_usd, spent_tokens, reserved_micro_usd, reserved_tokens \
          FROM budgets LEFT JOIN budget_use ON budget_use.budget_id = budgets.id AND budget_use.period_start = \
          CASE budgets.period WHEN 'day' THEN $1 WHEN 'month' THEN $2 ELSE $3 END WHERE")
     .bind(day(Period::Day))
@@ -80,6 +82,9 @@ pub(super) fn standing(row: &impl Row, now: DateTime<Utc>) -> Result<(BudgetStan
     };
     Ok((standing, counted))
 }
+
+/// What [`stored`] reads.
+pub(super) const BUDGET: &str = "id, scope, subject, period, max_micro_usd, max_tokens, created_at";
 
 /// A budget as it is stored.
 pub(super) fn stored(row: &impl Row) -> Result<Budget> {

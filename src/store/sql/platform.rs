@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::engine::{Engine, Row as _};
 use super::rows::to_json;
@@ -29,11 +30,15 @@ impl<E: Engine> PlatformStore for SqlStore<E> {
         count(self.read_one("count sessions", statement).await?.as_ref())
     }
 
-    async fn sessions_with_unfinished_turns(&self, limit: u32) -> Result<Vec<(TenantId, SessionId)>> {
-        let statement = sql(
-            "SELECT sessions.tenant_id, sessions.id FROM turns JOIN sessions ON sessions.id = turns.session_id \
-             WHERE turns.outcome IS NULL LIMIT $1",
-        )
+    async fn sessions_with_unfinished_turns(
+        &self,
+        after: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Vec<(TenantId, SessionId)>> {
+        let statement = sql("SELECT DISTINCT sessions.tenant_id, sessions.id FROM turns \
+             JOIN sessions ON sessions.id = turns.session_id \
+             WHERE turns.outcome IS NULL AND turns.session_id > $1 ORDER BY sessions.id LIMIT $2")
+        .bind(after.map_or(Uuid::nil(), |after| after.as_uuid()))
         .bind(limit);
         pairs(&self.read("find unfinished turns", statement).await?)
     }

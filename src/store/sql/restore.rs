@@ -171,14 +171,17 @@ async fn restore_turn<E: Engine>(transaction: &mut Transaction<E>, turn: &Turn) 
         .map(|outcome| to_json("write a turn's outcome", outcome))
         .transpose()?;
     let insert = sql(
-        "INSERT INTO turns (id, session_id, message, status, started_at, outcome) VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO turns (id, session_id, message, status, started_at, outcome, key_id, deadline) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(turn.id.as_uuid())
     .bind(turn.session.as_uuid())
     .bind(turn.message.as_str())
     .bind(status.to_string())
     .bind(turn.started_at)
-    .bind(outcome);
+    .bind(outcome)
+    .bind(turn.key.map(|key| key.as_uuid()))
+    .bind(turn.deadline);
     transaction.run("restore a turn", insert).await.map(|_| ())
 }
 

@@ -59,6 +59,9 @@ fn parsed<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
         .map_err(|error: T::Err| StoreError::corrupt(what, error))
 }
 
+/// What [`tenant`] reads.
+pub(super) const TENANT: &str = "id, name, created_at, suspended_at, policy, limits";
+
 pub(super) fn tenant(row: &impl Row) -> Result<Tenant> {
     Ok(Tenant {
         id: TenantId::from_uuid(row.uuid("id")?),
@@ -69,6 +72,10 @@ pub(super) fn tenant(row: &impl Row) -> Result<Tenant> {
         limits: from_json("tenant's limits", &row.text("limits")?)?,
     })
 }
+
+/// What [`session`] reads.
+pub(super) const SESSION: &str = "id, tenant_id, user_id, subdir, title, metadata, options, claude_session_id, \
+    conversation_started, status, message_count, created_at, last_active_at, closed_at";
 
 pub(super) fn session(row: &impl Row) -> Result<Session> {
     let message_count = row.integer("message_count")?;
@@ -125,6 +132,10 @@ pub(super) fn is_queued(row: &impl Row) -> Result<bool> {
     Ok(parsed::<TurnStatus>("turn's status", &row.text("status")?)? == TurnStatus::Queued)
 }
 
+/// What [`turn`] reads.
+pub(super) const TURN: &str = "turns.id, turns.session_id, turns.message, turns.status, turns.started_at, turns.key_id, \
+    turns.deadline, turns.outcome";
+
 pub(super) fn turn(row: &impl Row) -> Result<Turn> {
     Ok(Turn {
         queued: is_queued(row)?,
@@ -132,6 +143,8 @@ pub(super) fn turn(row: &impl Row) -> Result<Turn> {
         session: SessionId::from_uuid(row.uuid("session_id")?),
         message: row.text("message")?,
         started_at: row.time("started_at")?,
+        key: row.uuid_or_null("key_id")?.map(KeyId::from_uuid),
+        deadline: row.time_or_null("deadline")?,
         outcome: row
             .text_or_null("outcome")?
             .map(|text| from_json("turn outcome", &text))
@@ -174,6 +187,10 @@ pub(super) fn insert_permission(tenant: TenantId, permission: &Permission) -> Re
     .bind(resolution))
 }
 
+/// What [`api_key`] reads, and whose the key is.
+pub(super) const API_KEY: &str = "id, tenant_id, name, role, user_id, digest, created_at, expires_at, revoked_at, \
+    last_used_at, networks";
+
 pub(super) fn api_key(row: &impl Row) -> Result<ApiKey> {
     let digest = row.bytes("digest")?;
     Ok(ApiKey {
@@ -215,6 +232,10 @@ pub(super) fn insert_key(tenant: TenantId, key: &ApiKey) -> Result<Statement> {
     .bind(key.last_used_at)
     .bind(to_json("write a key's networks", &key.networks)?))
 }
+
+/// What [`ledger_entry`] reads.
+pub(super) const LEDGER_ENTRY: &str = "id, user_id, session_id, turn_id, key_id, model, payer, at, input_tokens, \
+    output_tokens, cache_read_input_tokens, cache_creation_input_tokens, cost_micro_usd";
 
 pub(super) fn ledger_entry(row: &impl Row) -> Result<LedgerEntry> {
     Ok(LedgerEntry {

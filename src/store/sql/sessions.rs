@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::engine::{Engine, Row as _};
-use super::rows::{epoch, from_json, insert_session, session, to_json};
-use super::statement::{Statement, chunks, sql};
+use super::rows::{SESSION, epoch, from_json, insert_session, session, to_json};
+use super::statement::{Statement, chunks, select, sql};
 use super::{SqlStore, Transaction};
 use crate::domain::{
     Activity, Epoch, Page, Room, Session, SessionChange, SessionFilter, SessionId, SessionOptions,
@@ -57,7 +57,7 @@ impl<E: Engine> SessionStore for SqlStore<E> {
     }
 
     async fn find_session(&self, tenant: TenantId, id: SessionId) -> Result<Option<Session>> {
-        let statement = sql("SELECT * FROM sessions WHERE id = $1 AND tenant_id = $2")
+        let statement = select(SESSION, " FROM sessions WHERE id = $1 AND tenant_id = $2")
             .bind(id.as_uuid())
             .bind(tenant.as_uuid());
         let row = self.read_one("find a session", statement).await?;
@@ -103,8 +103,9 @@ impl<E: Engine> SessionStore for SqlStore<E> {
             "UPDATE sessions SET title = CASE WHEN $4 THEN $5 ELSE title END, metadata = COALESCE($6, metadata), \
              options = COALESCE($7, options), claude_session_id = COALESCE($8, claude_session_id), \
              conversation_started = CASE WHEN $9 THEN $10 ELSE conversation_started END \
-             WHERE id = $1 AND tenant_id = $2 AND status = $3 RETURNING *",
+             WHERE id = $1 AND tenant_id = $2 AND status = $3 RETURNING ",
         )
+        .push(SESSION)
         .bind(id.as_uuid())
         .bind(tenant.as_uuid())
         .bind(SessionStatus::Active.to_string())
@@ -149,8 +150,9 @@ impl<E: Engine> SessionStore for SqlStore<E> {
     ) -> Result<Option<Session>> {
         let update = sql(
             "UPDATE sessions SET status = $3, closed_at = COALESCE(closed_at, $4) WHERE id = $1 AND tenant_id = $2 \
-             RETURNING *",
+             RETURNING ",
         )
+        .push(SESSION)
         .bind(id.as_uuid())
         .bind(tenant.as_uuid())
         .bind(SessionStatus::Closed.to_string())
@@ -254,7 +256,9 @@ fn select_page(
     before: Option<SessionId>,
 ) -> Statement {
     let mut statement = statement
-        .push("SELECT sessions.* FROM sessions WHERE")
+        .push("SELECT ")
+        .push(SESSION)
+        .push(" FROM sessions WHERE")
         .push_bind(" sessions.tenant_id = ", tenant.as_uuid());
     if let Some(user) = &filter.user {
         statement = statement.push_bind(" AND sessions.user_id = ", user.as_str());

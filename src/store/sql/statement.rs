@@ -41,6 +41,13 @@ pub(super) fn sql(text: &'static str) -> Statement {
     }
 }
 
+/// The statement that reads these columns; what follows numbers its values as [`sql`] does. Columns are named and never
+/// `*`: a newer server may add some while this one runs.
+#[track_caller]
+pub(super) fn select(columns: &'static str, from: &'static str) -> Statement {
+    sql("SELECT ").push(columns).push(from)
+}
+
 impl Statement {
     /// Binds the next value of a text that numbers its values itself.
     #[must_use]

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use super::SqlStore;
 use super::audit;
 use super::engine::Engine;
-use super::rows::{tenant, to_json};
-use super::statement::{Statement, sql};
+use super::rows::{TENANT, tenant, to_json};
+use super::statement::{Statement, select, sql};
 use crate::domain::{AuditNote, Tenant, TenantChange, TenantId, TenantName};
 use crate::store::{Result, TenantStore};
 
@@ -50,8 +50,9 @@ impl<E: Engine> TenantStore for SqlStore<E> {
         let mut transaction = self.begin().await?;
         let update = sql(
             "UPDATE tenants SET policy = COALESCE($5, policy), limits = COALESCE($6, limits), suspended_at = CASE WHEN $2 THEN COALESCE(suspended_at, $3) \
-             WHEN $4 THEN NULL ELSE suspended_at END WHERE id = $1 RETURNING *",
+             WHEN $4 THEN NULL ELSE suspended_at END WHERE id = $1 RETURNING ",
         )
+        .push(TENANT)
         .bind(id.as_uuid())
         .bind(change.suspended == Some(true))
         .bind(note.at)
@@ -69,19 +70,19 @@ impl<E: Engine> TenantStore for SqlStore<E> {
     }
 
     async fn find_tenant(&self, name: &TenantName) -> Result<Option<Tenant>> {
-        let find = sql("SELECT * FROM tenants WHERE name = $1").bind(name.as_str());
+        let find = select(TENANT, " FROM tenants WHERE name = $1").bind(name.as_str());
         let row = self.read_one("find a tenant", find).await?;
         row.as_ref().map(tenant).transpose()
     }
 
     async fn get_tenant(&self, id: TenantId) -> Result<Option<Tenant>> {
-        let find = sql("SELECT * FROM tenants WHERE id = $1").bind(id.as_uuid());
+        let find = select(TENANT, " FROM tenants WHERE id = $1").bind(id.as_uuid());
         let row = self.read_one("get a tenant", find).await?;
         row.as_ref().map(tenant).transpose()
     }
 
     async fn list_tenants(&self, after: Option<&TenantName>, limit: u32) -> Result<Vec<Tenant>> {
-        let statement = sql("SELECT * FROM tenants WHERE name > $1 ORDER BY name LIMIT $2")
+        let statement = select(TENANT, " FROM tenants WHERE name > $1 ORDER BY name LIMIT $2")
             .bind(after.map_or("", TenantName::as_str))
             .bind(limit);
         let rows = self.read("list tenants", statement).await?;

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use super::SqlStore;
 use super::engine::Engine;
-use super::rows::{to_json, turn};
-use super::statement::sql;
+use super::rows::{TURN, to_json, turn};
+use super::statement::{Statement, select};
 use super::writer::{Entries, Work};
 use crate::domain::{Epoch, Event, Page, SessionId, TenantId, Turn, TurnId};
 use crate::store::{RequestAnswer, Result, TurnEnd, TurnStore, storable};
@@ -14,6 +14,12 @@ impl<E: Engine> SqlStore<E> {
     async fn commit(&self, tenant: TenantId, session: SessionId, epoch: Epoch, work: Work) -> Result<()> {
         self.writer.write(tenant, session, epoch, work).await.map(|_| ())
     }
+}
+
+/// Turns, with their sessions.
+fn select_turns(which: &'static str) -> Statement {
+    let from = " FROM turns JOIN sessions ON sessions.id = turns.session_id";
+    select(TURN, from).push(which)
 }
 
 #[async_trait]
@@ -69,13 +75,11 @@ impl<E: Engine> TurnStore for SqlStore<E> {
     }
 
     async fn find_turn(&self, tenant: TenantId, session: SessionId, id: TurnId) -> Result<Option<Turn>> {
-        let statement = sql(
-            "SELECT turns.* FROM turns JOIN sessions ON sessions.id = turns.session_id \
-             WHERE turns.id = $1 AND turns.session_id = $2 AND sessions.tenant_id = $3",
-        )
-        .bind(id.as_uuid())
-        .bind(session.as_uuid())
-        .bind(tenant.as_uuid());
+        let statement =
+            select_turns(" WHERE turns.id = $1 AND turns.session_id = $2 AND sessions.tenant_id = $3")
+                .bind(id.as_uuid())
+                .bind(session.as_uuid())
+                .bind(tenant.as_uuid());
         let row = self.read_one("find a turn", statement).await?;
         row.as_ref().map(turn).transpose()
     }
@@ -87,10 +91,9 @@ impl<E: Engine> TurnStore for SqlStore<E> {
         before: Option<TurnId>,
         limit: u32,
     ) -> Result<Page<Turn, TurnId>> {
-        let mut statement =
-            sql("SELECT turns.* FROM turns JOIN sessions ON sessions.id = turns.session_id WHERE")
-                .push_bind(" turns.session_id = ", session.as_uuid())
-                .push_bind(" AND sessions.tenant_id = ", tenant.as_uuid());
+        let mut statement = select_turns(" WHERE")
+            .push_bind(" turns.session_id = ", session.as_uuid())
+            .push_bind(" AND sessions.tenant_id = ", tenant.as_uuid());
         if let Some(before) = before {
             statement = statement.push_bind(" AND turns.id < ", before.as_uuid());
         }
@@ -101,9 +104,8 @@ impl<E: Engine> TurnStore for SqlStore<E> {
     }
 
     async fn unfinished_turns(&self, tenant: TenantId, session: SessionId) -> Result<Vec<Turn>> {
-        let statement = sql(
-            "SELECT turns.* FROM turns JOIN sessions ON sessions.id = turns.session_id \
-             WHERE turns.session_id = $1 AND turns.outcome IS NULL AND sessions.tenant_id = $2 \
+        let statement = select_turns(
+            " WHERE turns.session_id = $1 AND turns.outcome IS NULL AND sessions.tenant_id = $2 \
              ORDER BY turns.id",
         )
         .bind(session.as_uuid())

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::engine::{Engine, Row};
 use super::rows::{event_id, from_json, number, signed, to_json, unsigned};
-use super::statement::{Statement, Value, chunks, sql};
+use super::statement::{Statement, Value, chunks, select, sql};
 use super::{SqlStore, Transaction, audit, count};
 use crate::domain::{
     AuditNote, Delivery, DeliveryAttempt, DeliveryStatus, EventId, EventKind, MessageId, Redelivery,
@@ -138,7 +138,8 @@ impl<E: Engine> WebhookStore for SqlStore<E> {
         let claim = sql("UPDATE webhook_deliveries SET attempts = attempts + 1, due_at = $3 WHERE number IN \
              (SELECT number FROM webhook_deliveries WHERE webhook_id = $1 AND due_at <= $2 ORDER BY due_at LIMIT $4")
         .push(E::LOCK_ROWS)
-        .push(") RETURNING *")
+        .push(") RETURNING ")
+        .push(DELIVERY)
         .bind(webhook.as_uuid())
         .bind(now)
         .bind(until)
@@ -173,7 +174,7 @@ impl<E: Engine> WebhookStore for SqlStore<E> {
         before: Option<u64>,
         limit: u32,
     ) -> Result<Vec<Delivery>> {
-        let mut list = sql("SELECT * FROM webhook_deliveries WHERE")
+        let mut list = select(DELIVERY, " FROM webhook_deliveries WHERE")
             .push_bind(" webhook_id = ", webhook.as_uuid())
             .push_bind(" AND tenant_id = ", tenant.as_uuid());
         if let Some(status) = status {
@@ -193,8 +194,9 @@ impl<E: Engine> WebhookStore for SqlStore<E> {
         webhook: WebhookId,
         message: MessageId,
     ) -> Result<Option<Delivery>> {
-        let find = sql(
-            "SELECT * FROM webhook_deliveries WHERE webhook_id = $1 AND session_id = $2 \
+        let find = select(
+            DELIVERY,
+            " FROM webhook_deliveries WHERE webhook_id = $1 AND session_id = $2 \
              AND event_id = $3 AND tenant_id = $4",
         )
         .bind(webhook.as_uuid())
@@ -286,8 +288,9 @@ impl<E: Engine> WebhookStore for SqlStore<E> {
     }
 
     async fn all_deliveries(&self, tenant: TenantId, after: u64, limit: u32) -> Result<Vec<Delivery>> {
-        let list = sql(
-            "SELECT * FROM webhook_deliveries WHERE tenant_id = $1 AND number > $2 \
+        let list = select(
+            DELIVERY,
+            " FROM webhook_deliveries WHERE tenant_id = $1 AND number > $2 \
              ORDER BY number LIMIT $3",
         )
         .bind(tenant.as_uuid())
@@ -360,6 +363,10 @@ fn kinds(webhook: &Webhook) -> String {
     let names = webhook.kinds.iter().map(|kind| format!("{kind},"));
     std::iter::once(",".to_owned()).chain(names).collect()
 }
+
+/// What [`delivery`] reads.
+const DELIVERY: &str =
+    "number, tenant_id, webhook_id, session_id, event_id, kind, status, attempts, due_at, created_at, last";
 
 fn delivery(row: &impl Row) -> Result<Delivery> {
     let kind = row.text("kind")?.parse::<EventKind>();

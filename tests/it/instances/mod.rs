@@ -2,6 +2,7 @@
 
 mod any_door;
 mod lost;
+mod resumed;
 mod rounds;
 
 use std::os::unix::fs::PermissionsExt as _;

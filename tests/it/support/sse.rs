@@ -129,6 +129,7 @@ pub(crate) fn joined(events: &[Value]) -> String {
         let piece = event["text"].as_str().unwrap_or_default();
         match event["type"].as_str() {
             Some("text_delta") => text.push_str(piece),
+            Some("turn_resumed") => piece.clone_into(&mut text),
             Some("text_retracted") => text = text.strip_suffix(piece).unwrap().to_owned(),
             _ => {}
         }

@@ -256,13 +256,17 @@ async fn store_turn<E: Engine>(
     turn: &Turn,
     status: TurnStatus,
 ) -> Result<u64> {
-    let store =
-        sql("INSERT INTO turns (id, session_id, message, status, started_at) VALUES ($1, $2, $3, $4, $5)")
-            .bind(turn.id.as_uuid())
-            .bind(turn.session.as_uuid())
-            .bind(turn.message.as_str())
-            .bind(status.to_string())
-            .bind(turn.started_at);
+    let store = sql(
+        "INSERT INTO turns (id, session_id, message, status, started_at, key_id, deadline) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(turn.id.as_uuid())
+    .bind(turn.session.as_uuid())
+    .bind(turn.message.as_str())
+    .bind(status.to_string())
+    .bind(turn.started_at)
+    .bind(turn.key.map(|key| key.as_uuid()))
+    .bind(turn.deadline);
     transaction.run("store a turn", store).await
 }
 

@@ -76,6 +76,15 @@ impl Round {
             readers: tokio::sync::Mutex::default(),
         };
         let mut chance = Chance::new(!seed);
+        let on_lost = ["unknown", "resume"][usize::from(!seed.is_multiple_of(2))];
+        let policy = json!({"policy": {"on_lost": on_lost}});
+        let tenant = "/api/v1/admin/tenants/default";
+        let is_set = |answer: &Option<(u16, Value)>| matches!(answer, Some((200, _)));
+        while !is_set(
+            &round
+                .call(&mut chance, Method::PATCH, tenant, None, Some(&policy))
+                .await,
+        ) {}
         while round.sessions.len() < SESSIONS {
             let body = json!({"user_id": format!("user-{}", round.sessions.len())});
             let made = round

@@ -74,11 +74,11 @@ fn check_text(read: &[Value], round: u64) {
         let Some(turn) = event["turn_id"].as_str() else {
             continue;
         };
+        let text = event["text"].as_str().unwrap_or_default();
         if event["type"] == "text_delta" {
-            texts
-                .entry(turn)
-                .or_default()
-                .push_str(event["text"].as_str().unwrap());
+            texts.entry(turn).or_default().push_str(text);
+        } else if event["type"] == "turn_resumed" {
+            texts.insert(turn, text.to_owned());
         } else if event["type"] == "done" {
             let said = texts.get(turn).map(String::as_str).unwrap_or_default();
             assert_eq!(
