@@ -123,8 +123,7 @@ impl Mirror {
     }
 
     async fn follow(&self, peer: &Instance) -> Result<(), PeerError> {
-        let (tenant, session) = (self.runtime.tenant, self.runtime.session);
-        let mut log = self.cluster.follow(peer, tenant, session).await?;
+        let mut log = self.cluster.follow(peer, self.runtime.session).await?;
         let mut behind = None;
         while let Some(line) = log.next().await {
             let here = match line {

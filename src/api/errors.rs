@@ -72,6 +72,7 @@ impl From<Error> for Problem {
             | Error::OptionForbidden { .. }
             | Error::PermissionAnswered { .. }
             | Error::CursorForeign
+            | Error::TooLongForInstance
             | Error::CliRefused(_) => {
                 problem.detail = Some(error.to_string());
             }
@@ -157,6 +158,7 @@ fn code_of(error: &Error) -> ProblemCode {
         Error::Copy(CopyError::Failed(_)) => ProblemCode::WorkspaceUnavailable,
         Error::Forbidden { .. } => ProblemCode::Forbidden,
         Error::InstanceUnreachable { .. } => ProblemCode::InstanceUnreachable,
+        Error::TooLongForInstance => ProblemCode::BodyTooLarge,
         Error::ShuttingDown { .. } => ProblemCode::ShuttingDown,
         Error::TurnEnded { error, .. } | Error::Agent(error) => error.code.into(),
         Error::Workspace(error) => match error {

@@ -67,6 +67,8 @@ pub struct ApiLimits {
     pub turn_timeout_max: Duration,
     /// How long a stream may be silent before a comment is sent.
     pub heartbeat: Duration,
+    /// The longest request of another instance, in bytes.
+    pub peer_request_max_bytes: usize,
 }
 
 /// What handlers work with.

@@ -6,20 +6,17 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt as _;
 
+use super::ApiLimits;
 use super::problem::{Problem, ProblemCode};
-use crate::domain::{SessionId, TenantId};
+use crate::domain::SessionId;
 use crate::service::{PeerRequest, Services};
-
-/// The longest request of another instance, in bytes: more than the longest prompt with its attachments.
-const REQUEST_MAX_BYTES: usize = 256 * 1024 * 1024;
 
 /// The routes.
 pub(super) fn configure(config: &mut ServiceConfig) {
     config.service(
         web::scope("/internal/v1")
-            .app_data(web::PayloadConfig::new(REQUEST_MAX_BYTES))
             .route("/commands", web::post().to(obey))
-            .route("/logs/{tenant_id}/{session_id}", web::get().to(follow)),
+            .route("/logs/{session_id}", web::get().to(follow)),
     );
 }
 
@@ -39,10 +36,11 @@ async fn obey(
     request: HttpRequest,
     body: web::Payload,
     services: web::Data<Services>,
+    limits: web::Data<ApiLimits>,
 ) -> Result<HttpResponse, Problem> {
     // Before anything is read: what a stranger sends costs nothing.
     admit(&request, &services)?;
-    let body = body.to_bytes_limited(REQUEST_MAX_BYTES).await;
+    let body = body.to_bytes_limited(limits.peer_request_max_bytes).await;
     let body = body
         .map_err(|_too_long| Problem::new(ProblemCode::BodyTooLarge))?
         .map_err(|error| Problem::new(ProblemCode::RequestTimeout).with_detail(error.to_string()))?;
@@ -53,14 +51,12 @@ async fn obey(
 
 async fn follow(
     request: HttpRequest,
-    path: web::Path<(String, String)>,
+    path: web::Path<String>,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     admit(&request, &services)?;
     let not_here = || Problem::new(ProblemCode::NotFound);
-    let (tenant, session) = path.into_inner();
-    let _tenant: TenantId = tenant.parse().map_err(|_invalid| not_here())?;
-    let session: SessionId = session.parse().map_err(|_invalid| not_here())?;
+    let session: SessionId = path.parse().map_err(|_invalid| not_here())?;
     let lines = services.peers.log(session).await.ok_or_else(not_here)?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "application/x-ndjson"))

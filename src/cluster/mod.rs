@@ -45,6 +45,8 @@ pub struct ClusterSettings {
     pub heartbeat_interval: Duration,
     /// How long another instance may take to answer.
     pub peer_timeout: Duration,
+    /// The longest line of a log that one tells another, in bytes.
+    pub message_max_bytes: usize,
     /// How long another instance may take to end the agent of a session that was taken from it.
     pub handover_timeout: Duration,
 }

@@ -11,7 +11,6 @@ use super::{Cluster, Shared};
 use crate::domain::{Instance, InstanceId, SessionId, TenantId};
 
 /// The longest line of a log: more than the longest event.
-const LINE_MAX_BYTES: usize = 256 * 1024 * 1024;
 /// How many signs of life may be missed before a connection is given up.
 const MISSED_SIGNS: u32 = 3;
 
@@ -27,6 +26,12 @@ pub enum PeerError {
         url: String,
         /// What went wrong.
         source: reqwest::Error,
+    },
+    /// It takes no request that is so long (`instance.message_max_bytes`).
+    #[error("instance {name} takes no request that is so long")]
+    TooLong {
+        /// What it is called.
+        name: String,
     },
     /// Something else answers at its address.
     #[error("instance {name} at {url} answered with status {status}")]
@@ -129,12 +134,7 @@ impl Cluster {
     }
 
     /// Follows a session's log at the instance that writes it.
-    pub async fn follow(
-        &self,
-        peer: &Instance,
-        tenant: TenantId,
-        session: SessionId,
-    ) -> Result<PeerLog, PeerError> {
+    pub async fn follow(&self, peer: &Instance, session: SessionId) -> Result<PeerLog, PeerError> {
         let Shared {
             http,
             tokens,
@@ -142,7 +142,7 @@ impl Cluster {
             ..
         } = &*self.0;
         let asked = http
-            .get(address(peer, &format!("logs/{tenant}/{session}")))
+            .get(address(peer, &format!("logs/{session}")))
             .bearer_auth(tokens.token_for(peer.id))
             .send();
         let asked = tokio::time::timeout(settings.peer_timeout, asked).await;
@@ -159,7 +159,7 @@ impl Cluster {
         let bytes = answered.bytes_stream().map_err(std::io::Error::other);
         let lines = FramedRead::new(
             StreamReader::new(bytes),
-            LinesCodec::new_with_max_length(LINE_MAX_BYTES),
+            LinesCodec::new_with_max_length(settings.message_max_bytes),
         );
         Ok(PeerLog {
             lines: Box::pin(lines),
@@ -183,6 +183,11 @@ fn unreachable(peer: &Instance, source: reqwest::Error) -> PeerError {
 fn well(peer: &Instance, answered: reqwest::Response) -> Result<reqwest::Response, PeerError> {
     if answered.status().is_success() {
         return Ok(answered);
+    }
+    if answered.status() == reqwest::StatusCode::PAYLOAD_TOO_LARGE {
+        return Err(PeerError::TooLong {
+            name: peer.name.to_string(),
+        });
     }
     Err(PeerError::NotThere {
         name: peer.name.to_string(),

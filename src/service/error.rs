@@ -6,7 +6,7 @@ use super::log_reader::ReadError;
 use crate::agent::handle::AskError;
 use crate::agent::log::LogError;
 use crate::agent::{ElsewhereError, SteeringError, TurnRefused};
-use crate::cluster::PeerRefusal;
+use crate::cluster::{PeerError, PeerRefusal};
 use crate::domain::{PermissionDecision, TurnError, TurnErrorCode, TurnId};
 use crate::limits::TooOften;
 use crate::security::workspace::WorkspaceError;
@@ -204,6 +204,11 @@ pub enum Error {
         /// When trying again, most likely at another instance, makes sense.
         retry_after: Duration,
     },
+    /// The instance that has the session takes no request that is so long.
+    #[error(
+        "the instance that has the session takes no request that is so long (instance.message_max_bytes)"
+    )]
+    TooLongForInstance,
     /// Another instance has the session, or may have it, and does not do its part now.
     #[error("the instance that has the session does not answer")]
     InstanceUnreachable {
@@ -300,6 +305,7 @@ impl From<ElsewhereError> for Error {
             ElsewhereError::Store(error) => Self::Store(error),
             ElsewhereError::Log(error) => error.into(),
             ElsewhereError::Steering(error) => error.into(),
+            ElsewhereError::Peer(PeerError::TooLong { .. }) => Self::TooLongForInstance,
             ElsewhereError::Peer(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,

@@ -29,6 +29,9 @@ pub struct InstanceSection {
     /// How long the instance that had a session may take to end its agent, before one is started here.
     #[serde(with = "duration")]
     pub handover_timeout: Duration,
+    /// The longest request of one instance to another, and the longest line of a log that one tells another, in bytes: more than
+    /// the longest prompt with its attachments, and than the longest event.
+    pub message_max_bytes: usize,
     /// By how many seconds this machine's clock is taken to be wrong: for tests of what wrong clocks do.
     pub clock_offset_seconds: i64,
 }
@@ -42,6 +45,7 @@ impl Default for InstanceSection {
             heartbeat_interval: Duration::from_secs(2),
             peer_timeout: Duration::from_secs(5),
             handover_timeout: Duration::from_secs(2),
+            message_max_bytes: 256 * 1024 * 1024,
             clock_offset_seconds: 0,
         }
     }
@@ -49,6 +53,11 @@ impl Default for InstanceSection {
 
 impl InstanceSection {
     pub(super) fn check(&self, problems: &mut Vec<String>) {
+        require(
+            self.message_max_bytes > 0,
+            problems,
+            "instance.message_max_bytes: must be more than 0",
+        );
         for (time, name) in [
             (self.heartbeat_interval, "heartbeat_interval"),
             (self.peer_timeout, "peer_timeout"),

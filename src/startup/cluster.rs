@@ -44,6 +44,7 @@ pub(super) async fn join(
         lease_ttl: instance.lease_ttl,
         heartbeat_interval: instance.heartbeat_interval,
         peer_timeout: instance.peer_timeout,
+        message_max_bytes: instance.message_max_bytes,
         handover_timeout: instance.handover_timeout,
     };
     let tls = tls::client().map_err(StartupError::Tls)?;

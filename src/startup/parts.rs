@@ -259,6 +259,7 @@ pub(super) fn api_limits(settings: &Settings) -> ApiLimits {
         attachments_max: limits.attachments_max,
         turn_timeout_max: limits.turn_timeout_max,
         heartbeat: settings.events.heartbeat,
+        peer_request_max_bytes: settings.instance.message_max_bytes,
     }
 }
 

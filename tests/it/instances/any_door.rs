@@ -217,3 +217,23 @@ async fn nobody_but_an_instance_gets_at_what_instances_ask_each_other() {
             .problem(404, "not_found");
     }
 }
+
+#[tokio::test]
+async fn a_prompt_that_is_too_long_to_be_passed_on_is_refused_by_name() {
+    let [one, two] = two_with(AppBuilder::fake, |settings| {
+        settings.instance.message_max_bytes = 4096
+    });
+    let session = one.client().session("alice").await;
+    let mut stream = one.client().stream(&session, "words 2000 every 10ms").await;
+    stream.until("text_delta").await;
+    let queue = async |length: usize| {
+        let body = json!({"message": "x".repeat(length), "on_busy": "queue"});
+        two.client()
+            .post(&format!("/api/v1/sessions/{session}/turns"), &body)
+            .await
+    };
+    let refused = queue(5000).await;
+    assert!(refused.text("detail").contains("instance.message_max_bytes"));
+    refused.problem(413, "body_too_large");
+    queue(100).await.expect(202);
+}
