@@ -221,7 +221,7 @@ async fn nobody_but_an_instance_gets_at_what_instances_ask_each_other() {
 #[tokio::test]
 async fn a_prompt_that_is_too_long_to_be_passed_on_is_refused_by_name() {
     let [one, two] = two_with(AppBuilder::fake, |settings| {
-        settings.instance.message_max_bytes = 4096
+        settings.instance.message_max_bytes = 4096;
     });
     let session = one.client().session("alice").await;
     let mut stream = one.client().stream(&session, "words 2000 every 10ms").await;
