@@ -157,7 +157,7 @@ impl Cli {
 }
 
 fn api_document() -> anyhow::Result<String> {
-    crate::api::openapi()
+    crate::dialects::openapi(&crate::dialects::Mounts::default())
         .to_pretty_json()
         .context("the OpenAPI document cannot be written as JSON")
 }

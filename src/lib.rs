@@ -4,6 +4,7 @@ pub mod agent;
 pub mod api;
 pub mod cli;
 pub mod cluster;
+pub mod dialects;
 pub mod domain;
 pub mod gateway;
 pub mod guardian;

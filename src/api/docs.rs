@@ -151,6 +151,10 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
         tag("Models", "The models that sessions can ask for."),
         tag("Admin", "Tenants, their keys and credentials, and the audit."),
         tag("Money", "Budgets, and what was spent."),
+        tag(
+            "claude-agent-http",
+            "The wire format of claude-agent-http, for its clients.",
+        ),
         tag("Health", "How the server is."),
         tag("About", "What this server is."),
     ]);

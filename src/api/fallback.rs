@@ -31,7 +31,8 @@ impl KnownPaths {
     }
 
     /// The methods that a path takes, if it exists.
-    fn methods(&self, path: &str) -> Option<&str> {
+    #[must_use]
+    pub fn methods(&self, path: &str) -> Option<&str> {
         let asked: Vec<&str> = parts(path).collect();
         let matches = |template: &[String]| {
             template.len() == asked.len()

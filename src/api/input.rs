@@ -141,11 +141,7 @@ fn limits(request: &HttpRequest) -> Result<web::Data<ApiLimits>, Problem> {
         .ok_or_else(|| Problem::new(ProblemCode::Internal))
 }
 
-async fn read_body(
-    request: &HttpRequest,
-    mut payload: Payload,
-    limits: &ApiLimits,
-) -> Result<BytesMut, Problem> {
+async fn read_body(request: &HttpRequest, payload: Payload, limits: &ApiLimits) -> Result<BytesMut, Problem> {
     let is_json =
         request.mime_type().ok().flatten().is_some_and(|mime| {
             mime.subtype() == "json" || mime.suffix().is_some_and(|suffix| suffix == "json")
@@ -154,6 +150,15 @@ async fn read_body(
         return Err(Problem::new(ProblemCode::UnsupportedMediaType)
             .with_detail("send the body with `Content-Type: application/json`"));
     }
+    read_bytes(request, payload, limits).await
+}
+
+/// A request's body, whatever it is: as long as a body may be, and in time.
+pub async fn read_bytes(
+    request: &HttpRequest,
+    mut payload: Payload,
+    limits: &ApiLimits,
+) -> Result<BytesMut, Problem> {
     let limit = limits.body_limit_bytes;
     let too_large = || {
         Problem::new(ProblemCode::BodyTooLarge).with_detail(format!("a body may have at most {limit} bytes"))

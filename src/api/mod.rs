@@ -67,6 +67,8 @@ pub struct ApiLimits {
     pub turn_timeout_max: Duration,
     /// How long a stream may be silent before a comment is sent.
     pub heartbeat: Duration,
+    /// The most entries of a list of a dialect that has no pages.
+    pub dialect_list_max: usize,
     /// The longest request of another instance, in bytes.
     pub peer_request_max_bytes: usize,
 }
@@ -107,8 +109,13 @@ pub struct ServerOptions {
     pub trusted_proxies: Vec<IpNet>,
 }
 
-/// Serves on `listener`, once the answer is awaited.
-pub fn serve(state: ApiState, listener: TcpListener, options: &ServerOptions) -> std::io::Result<Server> {
+/// Serves on `listener`, once the answer is awaited: the API, and besides it `others`.
+pub fn serve(
+    state: ApiState,
+    listener: TcpListener,
+    options: &ServerOptions,
+    others: impl Fn(&mut ServiceConfig<'_>) + Clone + Send + 'static,
+) -> std::io::Result<Server> {
     let cors = options.clone();
     let services = web::Data::new(state.services);
     let authenticator = web::Data::new(state.authenticator);
@@ -116,9 +123,9 @@ pub fn serve(state: ApiState, listener: TcpListener, options: &ServerOptions) ->
     let cursors = web::Data::new(state.cursors);
     let sockets = web::Data::new(state.sockets);
     let proxies = web::Data::new(trace::TrustedProxies(options.trusted_proxies.clone()));
-    let (_, document) = App::new().into_utoipa_app().configure(routes).split_for_parts();
+    let document = openapi(&others);
     let known_paths = web::Data::new(fallback::KnownPaths::of(&document));
-    let document = web::Data::new(docs::Document::new(&docs::complete(document))?);
+    let document = web::Data::new(docs::Document::new(&document)?);
     let mut server = HttpServer::new(move || {
         App::new()
             .into_utoipa_app()
@@ -131,6 +138,7 @@ pub fn serve(state: ApiState, listener: TcpListener, options: &ServerOptions) ->
             .app_data(known_paths.clone())
             .app_data(document.clone())
             .configure(routes)
+            .configure(&others)
             .map(|app| {
                 app.configure(docs::configure)
                     .configure(peers::configure)
@@ -233,11 +241,11 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(docs::get_openapi);
 }
 
-/// The OpenAPI document.
+/// The OpenAPI document of the API, and of `others` besides it.
 #[must_use]
-pub fn openapi() -> OpenApi {
-    let (_, document) = App::new().into_utoipa_app().configure(routes).split_for_parts();
-    docs::complete(document)
+pub fn openapi(others: &impl Fn(&mut ServiceConfig<'_>)) -> OpenApi {
+    let app = App::new().into_utoipa_app().configure(routes).configure(others);
+    docs::complete(app.split_for_parts().1)
 }
 
 fn cors_policy(options: &ServerOptions) -> Cors {

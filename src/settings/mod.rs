@@ -7,6 +7,7 @@ mod agent;
 mod api;
 mod auth;
 mod defaults;
+mod dialects;
 mod duration;
 mod environment;
 mod events;
@@ -34,6 +35,7 @@ pub use agent::AgentSection;
 pub use api::{ApiSection, Network};
 pub use auth::{AuthSection, KeySettings, OidcSettings};
 pub use defaults::DefaultsSection;
+pub use dialects::{DialectSettings, DialectsSection};
 pub use environment::{ALIASES, process_environment};
 pub use events::EventsSection;
 pub use extensions::{McpServers, PluginSettings};
@@ -85,6 +87,8 @@ pub struct Settings {
     pub websocket: WebsocketSection,
     /// Events that are sent to where tenants want them.
     pub webhooks: WebhooksSection,
+    /// Other systems' wire formats.
+    pub dialects: DialectsSection,
     /// The model's API.
     pub model: ModelSection,
     /// How much tenants may ask for.
@@ -114,6 +118,7 @@ impl Settings {
         self.events.check(&mut problems);
         self.websocket.check(&mut problems);
         self.webhooks.check(&mut problems);
+        self.dialects.check(&mut problems);
         self.model.check(&mut problems);
         for (path, name) in [
             (&self.session.sqlite_path, "session.sqlite_path"),

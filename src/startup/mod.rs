@@ -27,6 +27,7 @@ use crate::agent::{Agents, Resuming, Surroundings};
 use crate::api::page::CursorKey;
 use crate::api::{self, ApiState, Authenticator};
 use crate::cluster::{Cluster, JoinError};
+use crate::dialects;
 use crate::domain::{Clock, SharedClock};
 use crate::gateway::billing::settle_abandoned;
 use crate::lifecycle::{Shutdown, Tasks};
@@ -240,8 +241,9 @@ impl Application {
         tasks.spawn(async move { turns.resume_lost(lost_turns, told).await });
         let authenticator = Authenticator::new(authentication, limits);
         let state = api_state(&settings, services, authenticator, &*store).await?;
-        let server =
-            api::serve(state, listener, &parts::server_options(&settings)).map_err(StartupError::Http)?;
+        let others = dialects::routes(&parts::mounts(&settings.dialects));
+        let server = api::serve(state, listener, &parts::server_options(&settings), others)
+            .map_err(StartupError::Http)?;
         Ok(Self {
             server,
             address,

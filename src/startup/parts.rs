@@ -13,6 +13,7 @@ use crate::agent::fence::Fence;
 use crate::agent::launch::LaunchSettings;
 use crate::agent::{AgentSettings, DiskLimits, FeedLimits, QuestionSettings};
 use crate::api::{ApiLimits, ServerOptions, SocketRules};
+use crate::dialects::Mounts;
 use crate::domain::{Clock, CredentialKind, MicroUsd, TenantLimits};
 use crate::gateway::credential::{Credential, Credentials};
 use crate::gateway::{Gateway, GatewaySettings};
@@ -25,7 +26,9 @@ use crate::limits::{KeyRates, Limits};
 use crate::security::environment;
 use crate::security::sealing::SealingKeys;
 use crate::service::{CopyLimits, KeepRules, ModelAccess};
-use crate::settings::{self, ModelSection, OnTimeout, PluginSettings, Settings, UnknownPrice};
+use crate::settings::{
+    self, DialectsSection, ModelSection, OnTimeout, PluginSettings, Settings, UnknownPrice,
+};
 use crate::store::Store;
 
 /// Where the model's API is, unless it is set.
@@ -259,7 +262,14 @@ pub(super) fn api_limits(settings: &Settings) -> ApiLimits {
         attachments_max: limits.attachments_max,
         turn_timeout_max: limits.turn_timeout_max,
         heartbeat: settings.events.heartbeat,
+        dialect_list_max: settings.dialects.list_max,
         peer_request_max_bytes: settings.instance.message_max_bytes,
+    }
+}
+
+pub(super) fn mounts(dialects: &DialectsSection) -> Mounts {
+    Mounts {
+        claude_agent_http: dialects.claude_agent_http.mounted(),
     }
 }
 

@@ -47,12 +47,14 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("api", &["domain", "service"]),
+    ("dialects", &["api", "domain", "service"]),
     (
         "startup",
         &[
             "agent",
             "api",
             "cluster",
+            "dialects",
             "domain",
             "gateway",
             "guardian",
@@ -69,6 +71,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "api",
+            "dialects",
             "domain",
             "guardian",
             "jail",

@@ -20,6 +20,7 @@ mod auth;
 mod budgets;
 mod clients;
 mod crash;
+mod dialects;
 mod erasure;
 mod events;
 mod expiry;

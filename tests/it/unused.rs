@@ -95,24 +95,28 @@ fn every_field_of_a_request_is_read_by_something() {
     assert!(checked > 15, "{checked}");
 }
 
+/// The settings below a path, however deep.
+fn leaves(path: &str, value: &Value) -> Vec<(String, Value)> {
+    match value {
+        Value::Object(values) if !values.is_empty() => values
+            .iter()
+            .flat_map(|(key, value)| leaves(&format!("{path}.{key}"), value))
+            .collect(),
+        value => vec![(path.to_owned(), value.clone())],
+    }
+}
+
 #[test]
 fn every_setting_is_in_the_configuration_page_with_its_default() {
     let page =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIGURATION.md")).unwrap();
     let settings = serde_json::to_value(Settings::default()).unwrap();
     for (section, values) in settings.as_object().unwrap() {
-        let whole = serde_json::Map::from_iter([(String::new(), values.clone())]);
-        let values = values
-            .as_object()
-            .filter(|values| !values.is_empty())
-            .unwrap_or(&whole);
-        for (key, value) in values {
-            let name = format!("{section}.{key}");
-            let name = name.trim_end_matches('.');
+        for (name, value) in leaves(section, values) {
             let row = page
                 .lines()
                 .find(|line| line.starts_with(&format!("| `{name}` |")));
-            let row = row.unwrap_or_else(|| panic!("docs/CONFIGURATION.md has no row for {section}.{key}"));
+            let row = row.unwrap_or_else(|| panic!("docs/CONFIGURATION.md has no row for {name}"));
             let default = match value {
                 // A table of several lines stands in config.yaml.
                 Value::Array(entries) if entries.iter().any(Value::is_object) => "config.yaml".to_owned(),
@@ -121,7 +125,7 @@ fn every_setting_is_in_the_configuration_page_with_its_default() {
             };
             assert!(
                 row.contains(&format!("`{default}`")),
-                "{section}.{key}: {default} is not in: {row}"
+                "{name}: {default} is not in: {row}"
             );
         }
     }

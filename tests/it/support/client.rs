@@ -22,6 +22,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: reqwest::header::HeaderMap,
     pub(crate) body: Value,
+    pub(crate) raw: String,
 }
 
 impl Answer {
@@ -40,6 +41,21 @@ impl Answer {
             (status, Some(code)),
             "{}",
             self.body
+        );
+        self
+    }
+
+    /// The answer, if it says this of itself: as a problem, or as a dialect says it.
+    #[track_caller]
+    pub(crate) fn refused(self, status: u16, code: &str) -> Self {
+        if self.body.get("code").is_some() {
+            return self.problem(status, code);
+        }
+        assert_eq!(self.status.as_u16(), status, "{}", self.raw);
+        assert!(
+            self.raw.contains("\"detail\":") || self.raw.contains("\"error\":"),
+            "{}",
+            self.raw
         );
         self
     }
@@ -160,6 +176,7 @@ pub(crate) async fn read(response: Response) -> Answer {
         status,
         headers,
         body,
+        raw: String::from_utf8_lossy(&bytes).into_owned(),
     };
     contract::check(&path, &answer);
     answer

@@ -1,0 +1,118 @@
+//! The chunks of an answer, as they come.
+
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::http::header;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::refusal::Refusal;
+use crate::api::problem::Problem;
+use crate::domain::EventKind;
+use crate::service::{FeedItem, LogStream};
+
+/// A chunk. All fields are always there.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = ClaudeAgentHttpChunk)]
+pub(super) struct ChunkView {
+    /// `text_delta`, `tool_use`, `done` or `error`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// A piece of the answer.
+    text: Option<String>,
+    /// The tool that is called.
+    tool_name: Option<String>,
+    /// What it is called with.
+    #[schema(value_type = Object)]
+    tool_input: Option<Value>,
+    /// Why the turn did not complete.
+    error: Option<String>,
+}
+
+impl ChunkView {
+    fn error(words: String) -> Self {
+        Self {
+            kind: "error",
+            error: Some(words),
+            ..Self::default()
+        }
+    }
+
+    /// The chunk that an event is, if it is one.
+    fn of(item: &FeedItem) -> Option<Self> {
+        let event: Value = serde_json::from_slice(&item.json).ok()?;
+        let text = |field: &str| Some(event.get(field)?.as_str()?.to_owned());
+        match item.kind {
+            EventKind::TextDelta => Some(Self {
+                kind: "text_delta",
+                text: text("text"),
+                ..Self::default()
+            }),
+            EventKind::ToolUse if event.get("parent_tool_use_id").is_none() => Some(Self {
+                kind: "tool_use",
+                tool_name: text("tool_name"),
+                tool_input: event.get("tool_input").cloned(),
+                ..Self::default()
+            }),
+            EventKind::Done => Some(Self {
+                kind: "done",
+                ..Self::default()
+            }),
+            EventKind::Error => Some(Self::error(text("error").unwrap_or_default())),
+            _ => None,
+        }
+    }
+
+    fn frame(&self) -> Option<Bytes> {
+        let mut frame = b"data: ".to_vec();
+        serde_json::to_writer(&mut frame, self).ok()?;
+        frame.extend_from_slice(b"\n\n");
+        Some(frame.into())
+    }
+}
+
+/// A response that sends a turn's chunks on.
+pub(super) fn response(events: LogStream, heartbeat: Duration) -> HttpResponse {
+    let frames = stream::unfold(Some(events), move |events| async move {
+        let mut events = events?;
+        let frame = match tokio::time::timeout(heartbeat, events.next()).await {
+            Ok(Some(Ok(item))) => ChunkView::of(&item).and_then(|chunk| chunk.frame()),
+            Ok(Some(Err(error))) => {
+                let words = Problem::from(error).code.title();
+                return Some((ChunkView::error(words.to_owned()).frame(), None));
+            }
+            Ok(None) => return None,
+            Err(_silence) => Some(Bytes::from_static(b": keep-alive\n\n")),
+        };
+        Some((frame, Some(events)))
+    });
+    let frames = frames.filter_map(std::future::ready);
+    headers().streaming(frames.map(Ok::<_, std::convert::Infallible>))
+}
+
+/// A response that says in a chunk why there is no turn; where that is no chunk, why it is refused.
+pub(super) fn refused(refusal: Refusal) -> Result<HttpResponse, Refusal> {
+    let Some(words) = refusal.as_chunk() else {
+        return Err(refusal);
+    };
+    // Of two fields, and spaced: so does the original.
+    let frame = format!(
+        "data: {{\"type\": \"error\", \"error\": {}}}\n\n",
+        Value::from(words)
+    );
+    Ok(headers().body(frame))
+}
+
+fn headers() -> actix_web::HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((header::CONTENT_TYPE, "text/event-stream; charset=utf-8"))
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .insert_header((header::CONTENT_ENCODING, "identity"))
+        .insert_header(("x-accel-buffering", "no"));
+    response
+}

@@ -1,0 +1,3 @@
+//! Other systems' clients: what they send, and what they are to get.
+
+mod claude_agent_http;
