@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 
 use super::launch::Folders;
 use super::line::{Admission, OnBusy, TurnControl, TurnLine, TurnPlace, TurnSignals};
-use super::log::LogError;
 use super::manager::Agents;
 use super::turn::{OnLost, TurnPlan, TurnRun};
 use crate::domain::{OnLostTurn, Session, TenantId, Turn};
@@ -112,9 +111,22 @@ impl Agents {
         self.shared.tasks.spawn(run.run_on(lost.place));
     }
 
-    /// Ends a lost turn that cannot go on as `unknown`.
-    pub async fn give_up_turn(&self, lost: LostTurn) -> Result<(), LogError> {
+    /// Ends a lost turn that cannot go on as `unknown`; if the store does not take that, it is found again later.
+    pub async fn give_up_turn(&self, lost: LostTurn) {
         let runtime = self.shared.runtime(lost.tenant, lost.turn.session);
-        runtime.log.settle_unknown(&lost.turn).await
+        if let Err(error) = runtime.log.settle_unknown(&lost.turn).await {
+            tracing::warn!(turn.id = %lost.turn.id, error = &error as &dyn std::error::Error,
+                "a lost turn was not settled; it is tried again");
+            self.find_again(lost).await;
+        }
+    }
+
+    /// Lets a lost turn be found again, a little later.
+    pub async fn find_again(&self, lost: LostTurn) {
+        let runtime = self.shared.runtime(lost.tenant, lost.turn.session);
+        // Its place first: what has the session is not looked for.
+        drop(lost);
+        runtime.log.let_go().await;
+        self.shared.settle_later(&runtime);
     }
 }

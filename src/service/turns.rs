@@ -146,13 +146,11 @@ impl TurnService {
                 Ok((session, folders, occupied)) => {
                     self.agents.resume_turn(turn, session, folders, occupied);
                 }
+                Err(Error::Store(_)) => self.agents.find_again(turn).await,
                 Err(error) => {
                     tracing::warn!(session.id = %session, turn.id = %id, error = &error as &dyn std::error::Error,
                         "a turn that a lost server left does not go on");
-                    if let Err(error) = self.agents.give_up_turn(turn).await {
-                        tracing::error!(session.id = %session, turn.id = %id,
-                            error = &error as &dyn std::error::Error, "nor was it settled");
-                    }
+                    self.agents.give_up_turn(turn).await;
                 }
             }
         }

@@ -25,6 +25,8 @@ enum CannotGoOn {
     Log(#[from] LogError),
     #[error("it had attachments that its agent had not written down")]
     AttachmentsLost,
+    #[error("it has ended")]
+    HasEnded,
 }
 
 impl From<StoreError> for CannotGoOn {
@@ -41,7 +43,11 @@ impl TurnRun {
             Err(error) => {
                 tracing::warn!(turn.id = %self.plan.turn.id, error = &error as &dyn std::error::Error,
                     "a turn whose server was lost does not go on");
-                self.fenced = matches!(&error, CannotGoOn::Log(error) if is_fenced(error));
+                self.fenced = match &error {
+                    CannotGoOn::Log(error) => is_fenced(error),
+                    CannotGoOn::HasEnded => true,
+                    CannotGoOn::AttachmentsLost => false,
+                };
                 Ending::Broken(TurnError {
                     code: TurnErrorCode::TurnUnknown,
                     message: format!("the server ended while this turn ran, and it could not go on: {error}"),
@@ -54,6 +60,12 @@ impl TurnRun {
     async fn take_up(&mut self) -> Result<(), CannotGoOn> {
         self.hold = Some(self.runtime.log.take().await?);
         let turn = self.plan.turn.id;
+        // Another instance may have had the session meanwhile.
+        let (tenant, session) = (self.plan.session.tenant, self.plan.session.id);
+        let stored = self.shared.store.find_turn(tenant, session, turn).await?;
+        if stored.is_none_or(|turn| turn.outcome.is_some()) {
+            return Err(CannotGoOn::HasEnded);
+        }
         let mut bodies = self.runtime.log.withdraw_questions(turn).await?;
         let had_attachments = self.recall().await?;
         self.earlier = self.spent_so_far().await?;
