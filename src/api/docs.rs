@@ -155,6 +155,10 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
             "claude-agent-http",
             "The wire format of claude-agent-http, for its clients.",
         ),
+        tag(
+            "claude-code-sse",
+            "The wire format of claude-code-sse, for its clients.",
+        ),
         tag("Health", "How the server is."),
         tag("About", "What this server is."),
     ]);

@@ -34,6 +34,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 pub use auth::Authenticator;
 pub use v1::socket::SocketRules;
 
+use crate::domain::UserId;
 use crate::service::Services;
 
 /// What requests may ask for at most, and how the server treats its clients.
@@ -69,6 +70,8 @@ pub struct ApiLimits {
     pub heartbeat: Duration,
     /// The most entries of a list of a dialect that has no pages.
     pub dialect_list_max: usize,
+    /// The user for whom a dialect makes sessions where nobody names one.
+    pub dialect_user: UserId,
     /// The longest request of another instance, in bytes.
     pub peer_request_max_bytes: usize,
 }

@@ -4,6 +4,10 @@
 //! may do, limits and money are the platform's.
 
 pub mod claude_agent_http;
+pub mod claude_code_sse;
+mod frames;
+mod listing;
+mod refusing;
 
 use utoipa::openapi::OpenApi;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -15,12 +19,16 @@ use crate::api;
 pub struct Mounts {
     /// The prefix of `claude-agent-http`.
     pub claude_agent_http: Option<String>,
+    /// The prefix of `claude-code-sse`.
+    pub claude_code_sse: Option<String>,
 }
 
 impl Default for Mounts {
     fn default() -> Self {
         Self {
             claude_agent_http: Some(claude_agent_http::PREFIX.to_owned()),
+            // Its paths collide with nothing.
+            claude_code_sse: Some(String::new()),
         }
     }
 }
@@ -31,6 +39,9 @@ pub fn routes(mounts: &Mounts) -> impl Fn(&mut ServiceConfig<'_>) + Clone + Send
     move |config| {
         if let Some(prefix) = &mounts.claude_agent_http {
             claude_agent_http::mount(config, prefix);
+        }
+        if let Some(prefix) = &mounts.claude_code_sse {
+            claude_code_sse::mount(config, prefix);
         }
     }
 }

@@ -83,6 +83,13 @@ impl UserId {
     pub const MAX_CHARS: usize = 64;
 }
 
+/// `default`: the user of whoever names none.
+impl Default for UserId {
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
 impl FromStr for UserId {
     type Err = InvalidName;
 

@@ -99,6 +99,12 @@ impl Workspaces {
         self.enter(tenant, user, subdir, false)
     }
 
+    /// The folder that all lie in, to be shown to people.
+    #[must_use]
+    pub fn base_path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where a workspace is, to be shown to people.
     #[must_use]
     pub fn shown_path(&self, tenant: &TenantName, user: &UserId, subdir: Option<&Subdir>) -> PathBuf {

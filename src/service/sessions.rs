@@ -1,6 +1,6 @@
 //! Sessions and their history.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ use crate::domain::{
     SessionOptions, SessionQuota, SessionStanding, SessionStatus, Subdir, TenantPolicy, UserId,
 };
 use crate::limits::{Counted, Limits};
-use crate::security::workspace::Workspaces;
+
+use crate::security::workspace::{WorkspaceError, Workspaces};
 use crate::store::Store;
 
 /// A session to be made.
@@ -330,6 +331,32 @@ impl SessionService {
             })
         })
         .await
+    }
+
+    /// The folder of a user's tree that a path names: a path in the tree, or a whole one that leads into it, as it is shown.
+    ///
+    /// # Errors
+    /// A path that leads out of the tree is refused.
+    pub fn subdir_of(&self, caller: &Principal, user: &UserId, path: &Path) -> Result<Option<Subdir>, Error> {
+        let tree = self.workspaces.shown_path(&caller.tenant_name, user, None);
+        let below = path.strip_prefix(&tree).unwrap_or(path);
+        if below.as_os_str().is_empty() {
+            return Ok(None);
+        }
+        let subdir = below.to_str().and_then(|path| path.parse::<Subdir>().ok());
+        subdir.map(Some).ok_or(Error::Workspace(WorkspaceError::Outside))
+    }
+
+    /// The folder that all workspaces lie in, to be shown.
+    #[must_use]
+    pub fn workspaces_dir(&self) -> &Path {
+        self.workspaces.base_path()
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
     }
 
     /// The tenant's policy, if it allows these options.

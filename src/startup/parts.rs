@@ -263,6 +263,7 @@ pub(super) fn api_limits(settings: &Settings) -> ApiLimits {
         turn_timeout_max: limits.turn_timeout_max,
         heartbeat: settings.events.heartbeat,
         dialect_list_max: settings.dialects.list_max,
+        dialect_user: settings.dialects.user_id.clone(),
         peer_request_max_bytes: settings.instance.message_max_bytes,
     }
 }
@@ -270,6 +271,7 @@ pub(super) fn api_limits(settings: &Settings) -> ApiLimits {
 pub(super) fn mounts(dialects: &DialectsSection) -> Mounts {
     Mounts {
         claude_agent_http: dialects.claude_agent_http.mounted(),
+        claude_code_sse: dialects.claude_code_sse.mounted(),
     }
 }
 

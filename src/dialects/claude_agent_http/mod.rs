@@ -19,21 +19,19 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use self::refusal::{DetailView, Refusal, RefusalProblems, TurnRefusalProblems, answer};
 use self::requests::{ChatRequest, CreateSessionRequest, read_chat, read_create};
 use self::stream::ChunkView;
+use super::listing;
 use crate::api::ApiLimits;
 use crate::api::auth::{AsMember, AsReader, Caller, RequiredRole};
 use crate::api::fallback::KnownPaths;
 use crate::api::input::read_bytes;
 use crate::domain::{Principal, SessionId, UserId};
-use crate::service::{NewSession, Services, SessionDetails, SessionQuery, SessionState};
+use crate::service::{NewSession, Services, SessionDetails, SessionState};
 
 /// Where it is unless it is set.
 pub const PREFIX: &str = "/compat/claude-agent-http";
 
 /// The version that clients of the original see.
 const VERSION: &str = "1.0.0";
-
-/// How many sessions are read from the store at once.
-const BATCH: u32 = 500;
 
 /// Its routes, under a prefix.
 pub(super) fn mount(config: &mut ServiceConfig<'_>, prefix: &str) {
@@ -278,37 +276,14 @@ async fn list_sessions(
             // Nobody is called that.
             Some(Err(_)) => return Ok(HttpResponse::Ok().json(Vec::<String>::new())),
         };
-        let ids = newest(&services, &caller, user, limits.dialect_list_max).await?;
+        let found = listing::newest(&services, &caller, user, limits.dialect_list_max).await?;
+        let ids: Vec<_> = found
+            .iter()
+            .map(|details| details.session.id.to_string())
+            .collect();
         Ok(HttpResponse::Ok().json(ids))
     };
     answer(listed.await)
-}
-
-async fn newest(
-    services: &Services,
-    caller: &Principal,
-    user: Option<UserId>,
-    most: usize,
-) -> Result<Vec<String>, Refusal> {
-    let query = SessionQuery {
-        user,
-        state: Some(SessionState::Active),
-        ..SessionQuery::default()
-    };
-    let (mut ids, mut before) = (Vec::new(), None);
-    while ids.len() < most {
-        let left = u32::try_from(most - ids.len()).unwrap_or(u32::MAX);
-        let page = services
-            .sessions
-            .list(caller, query.clone(), before, left.min(BATCH))
-            .await?;
-        ids.extend(page.items.iter().map(|details| details.session.id.to_string()));
-        before = page.next;
-        if before.is_none() {
-            break;
-        }
-    }
-    Ok(ids)
 }
 
 /// Look a session up

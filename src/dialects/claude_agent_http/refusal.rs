@@ -10,6 +10,7 @@ use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr};
 use utoipa::{IntoResponses, ToSchema};
 
+use super::super::refusing;
 use crate::api::problem::{Problem, ProblemCode};
 use crate::domain::TurnErrorCode;
 use crate::service::Error;
@@ -104,22 +105,8 @@ impl Refusal {
     }
 
     pub(super) fn into_response(self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status);
-        if let Some(problem) = &self.problem {
-            let said = problem.to_response("");
-            for name in [
-                header::RETRY_AFTER.as_str(),
-                header::WWW_AUTHENTICATE.as_str(),
-                "ratelimit-limit",
-                "ratelimit-remaining",
-                "ratelimit-reset",
-            ] {
-                if let Some(value) = said.headers().get(name) {
-                    response.insert_header((name, value.clone()));
-                }
-            }
-        }
-        response.json(DetailView { detail: self.detail })
+        let view = DetailView { detail: self.detail };
+        refusing::respond(self.status, self.problem.as_deref(), view)
     }
 
     pub(super) fn into_response_allowing(self, methods: &str) -> HttpResponse {
@@ -131,10 +118,9 @@ impl Refusal {
 
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
-        let detail = problem.detail.clone();
         Self {
             status: problem.code.status(),
-            detail: detail.unwrap_or_else(|| problem.code.title().to_owned()).into(),
+            detail: refusing::words(&problem).into(),
             problem: Some(Box::new(problem)),
         }
     }

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use actix_web::HttpResponse;
-use actix_web::http::header;
-use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::super::frames::{self, Told};
 use super::refusal::Refusal;
-use crate::api::problem::Problem;
 use crate::domain::EventKind;
 use crate::service::{FeedItem, LogStream};
+
+/// What is sent of a turn's events.
+const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 
 /// A chunk. All fields are always there.
 #[derive(Debug, Default, Serialize, ToSchema)]
@@ -66,32 +66,18 @@ impl ChunkView {
             _ => None,
         }
     }
-
-    fn frame(&self) -> Option<Bytes> {
-        let mut frame = b"data: ".to_vec();
-        serde_json::to_writer(&mut frame, self).ok()?;
-        frame.extend_from_slice(b"\n\n");
-        Some(frame.into())
-    }
 }
 
 /// A response that sends a turn's chunks on.
 pub(super) fn response(events: LogStream, heartbeat: Duration) -> HttpResponse {
-    let frames = stream::unfold(Some(events), move |events| async move {
-        let mut events = events?;
-        let frame = match tokio::time::timeout(heartbeat, events.next()).await {
-            Ok(Some(Ok(item))) => ChunkView::of(&item).and_then(|chunk| chunk.frame()),
-            Ok(Some(Err(error))) => {
-                let words = Problem::from(error).code.title();
-                return Some((ChunkView::error(words.to_owned()).frame(), None));
-            }
-            Ok(None) => return None,
-            Err(_silence) => Some(Bytes::from_static(b": keep-alive\n\n")),
+    let chunks = frames::of_turn(events, heartbeat, |told| {
+        let chunk = match told {
+            Told::Event(item) => ChunkView::of(item),
+            Told::Broken(words) => Some(ChunkView::error(words.to_owned())),
         };
-        Some((frame, Some(events)))
+        chunk.map(|chunk| frames::data(&chunk)).unwrap_or_default()
     });
-    let frames = frames.filter_map(std::future::ready);
-    headers().streaming(frames.map(Ok::<_, std::convert::Infallible>))
+    frames::response(EVENT_STREAM).streaming(chunks)
 }
 
 /// A response that says in a chunk why there is no turn; where that is no chunk, why it is refused.
@@ -104,15 +90,5 @@ pub(super) fn refused(refusal: Refusal) -> Result<HttpResponse, Refusal> {
         "data: {{\"type\": \"error\", \"error\": {}}}\n\n",
         Value::from(words)
     );
-    Ok(headers().body(frame))
-}
-
-fn headers() -> actix_web::HttpResponseBuilder {
-    let mut response = HttpResponse::Ok();
-    response
-        .insert_header((header::CONTENT_TYPE, "text/event-stream; charset=utf-8"))
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .insert_header((header::CONTENT_ENCODING, "identity"))
-        .insert_header(("x-accel-buffering", "no"));
-    response
+    Ok(frames::response(EVENT_STREAM).body(frame))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::chunks;
 use crate::support::{Answer, AppBuilder, Client, until};
 
 const BASE: &str = "/compat/claude-agent-http";
@@ -43,15 +44,6 @@ impl Dialect {
         assert_eq!(answer.header("content-type"), "text/event-stream; charset=utf-8");
         chunks(&answer.raw)
     }
-}
-
-fn chunks(text: &str) -> Vec<Value> {
-    let frames = text
-        .split_terminator("\n\n")
-        .filter(|frame| !frame.starts_with(':'));
-    frames
-        .map(|frame| serde_json::from_str(frame.strip_prefix("data: ").unwrap()).unwrap())
-        .collect()
 }
 
 fn kinds(chunks: &[Value]) -> Vec<&str> {

@@ -1,0 +1,67 @@
+//! A turn's events as frames of another system's stream.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, stream};
+use serde::Serialize;
+
+use crate::api::problem::Problem;
+use crate::service::{FeedItem, LogStream};
+
+/// What there is to be told.
+#[derive(Clone, Copy)]
+pub(super) enum Told<'a> {
+    /// An event of the turn.
+    Event(&'a FeedItem),
+    /// That the stream breaks off here, and why, in words.
+    Broken(&'static str),
+}
+
+/// A frame that holds one JSON object.
+pub(super) fn data(value: &impl Serialize) -> Vec<u8> {
+    let mut frame = b"data: ".to_vec();
+    // What is sent here has a JSON form.
+    let _rendered = serde_json::to_writer(&mut frame, value);
+    frame.extend_from_slice(b"\n\n");
+    frame
+}
+
+/// A response that is a stream of server-sent events.
+pub(super) fn response(content_type: &'static str) -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((header::CONTENT_TYPE, content_type))
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        // Proxies that would compress or collect the stream are told not to.
+        .insert_header((header::CONTENT_ENCODING, "identity"))
+        .insert_header(("x-accel-buffering", "no"));
+    response
+}
+
+/// The frames of a turn, as `frame_of` makes them, and a comment after each silence.
+pub(super) fn of_turn(
+    events: LogStream,
+    heartbeat: Duration,
+    frame_of: impl FnMut(Told<'_>) -> Vec<u8> + 'static,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    let frames = stream::unfold(
+        (Some(events), frame_of),
+        move |(events, mut frame_of)| async move {
+            let mut events = events?;
+            let (frame, goes_on) = match tokio::time::timeout(heartbeat, events.next()).await {
+                Ok(Some(Ok(item))) => (frame_of(Told::Event(&item)), true),
+                Ok(Some(Err(error))) => (frame_of(Told::Broken(Problem::from(error).code.title())), false),
+                Ok(None) => return None,
+                Err(_silence) => (b": keep-alive\n\n".to_vec(), true),
+            };
+            Some((Bytes::from(frame), (goes_on.then_some(events), frame_of)))
+        },
+    );
+    frames
+        .filter(|frame| std::future::ready(!frame.is_empty()))
+        .map(Ok)
+}
