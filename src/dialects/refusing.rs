@@ -1,8 +1,12 @@
 //! What the platform refuses, in other systems' words.
 
+use std::collections::BTreeMap;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde::Serialize;
+use utoipa::openapi::response::{Response, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr};
 
 use crate::api::problem::Problem;
 
@@ -27,6 +31,20 @@ pub(super) fn respond(status: StatusCode, problem: Option<&Problem>, body: impl 
         }
     }
     response.json(body)
+}
+
+/// What operations can answer with, each with an error of this schema, as the OpenAPI document lists it.
+pub(super) fn documented(schema: &str, statuses: &[(u16, &str)]) -> BTreeMap<String, RefOr<Response>> {
+    let response = |words: &str| {
+        let schema = Some(Ref::from_schema_name(schema));
+        ResponseBuilder::new()
+            .description(words)
+            .content("application/json", ContentBuilder::new().schema(schema).build())
+            .build()
+    };
+    let all = statuses.iter();
+    all.map(|(status, words)| (status.to_string(), response(words).into()))
+        .collect()
 }
 
 /// A problem in one sentence.

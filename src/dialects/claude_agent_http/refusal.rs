@@ -6,14 +6,17 @@ use actix_web::HttpResponse;
 use actix_web::http::{StatusCode, header};
 use serde::Serialize;
 use serde_json::{Value, json};
-use utoipa::openapi::response::{Response, ResponseBuilder};
-use utoipa::openapi::{ContentBuilder, Ref, RefOr};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::response::Response;
 use utoipa::{IntoResponses, ToSchema};
 
 use super::super::refusing;
 use crate::api::problem::{Problem, ProblemCode};
 use crate::domain::TurnErrorCode;
 use crate::service::Error;
+
+/// What [`DetailView`] is called in the OpenAPI document.
+const SCHEMA: &str = "ClaudeAgentHttpDetail";
 
 /// Why something was refused.
 #[derive(Debug, Serialize, ToSchema)]
@@ -142,24 +145,27 @@ pub(super) struct RefusalProblems;
 
 impl IntoResponses for RefusalProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        list(&[
-            (400, "The folder cannot be used, or the body broke off"),
-            (401, "No credential, or one that is not known"),
-            (403, "The credential does not allow it"),
-            (404, "There is no such folder of the caller"),
-            (408, "The body did not arrive in time"),
-            (409, "The folder cannot be used as it is"),
-            (410, "The session is closed"),
-            (413, "The body is too long"),
-            (422, "Fields are not as they must be"),
-            (
-                429,
-                "Too often, or as many as there may be; `Retry-After` says when to come again",
-            ),
-            (500, "It failed"),
-            (503, "The store, or the issuer of tokens, does not answer"),
-            (507, "The store is full"),
-        ])
+        refusing::documented(
+            SCHEMA,
+            &[
+                (400, "The folder cannot be used, or the body broke off"),
+                (401, "No credential, or one that is not known"),
+                (403, "The credential does not allow it"),
+                (404, "There is no such folder of the caller"),
+                (408, "The body did not arrive in time"),
+                (409, "The folder cannot be used as it is"),
+                (410, "The session is closed"),
+                (413, "The body is too long"),
+                (422, "Fields are not as they must be"),
+                (
+                    429,
+                    "Too often, or as many as there may be; `Retry-After` says when to come again",
+                ),
+                (500, "It failed"),
+                (503, "The store, or the issuer of tokens, does not answer"),
+                (507, "The store is full"),
+            ],
+        )
     }
 }
 
@@ -169,31 +175,17 @@ pub(super) struct TurnRefusalProblems;
 impl IntoResponses for TurnRefusalProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let mut all = RefusalProblems::responses();
-        all.extend(list(&[
-            (402, "A budget is spent"),
-            (404, "The session is not there, or has expired"),
-            (500, "The turn did not complete; the detail says why"),
-            (504, "The turn reached its `timeout`"),
-        ]));
+        all.extend(refusing::documented(
+            SCHEMA,
+            &[
+                (402, "A budget is spent"),
+                (404, "The session is not there, or has expired"),
+                (500, "The turn did not complete; the detail says why"),
+                (504, "The turn reached its `timeout`"),
+            ],
+        ));
         all
     }
-}
-
-fn list(statuses: &[(u16, &str)]) -> BTreeMap<String, RefOr<Response>> {
-    let response = |words: &str| {
-        let schema = Ref::from_schema_name("ClaudeAgentHttpDetail");
-        ResponseBuilder::new()
-            .description(words)
-            .content(
-                "application/json",
-                ContentBuilder::new().schema(Some(schema)).build(),
-            )
-            .build()
-    };
-    let all = statuses
-        .iter()
-        .map(|(status, words)| (status.to_string(), response(words).into()));
-    all.collect()
 }
 
 /// An entry of a list of what is wrong, as pydantic makes it.

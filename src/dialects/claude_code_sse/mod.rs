@@ -15,8 +15,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
-use utoipa::openapi::response::{Response, ResponseBuilder};
-use utoipa::openapi::{ContentBuilder, Ref, RefOr};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::response::Response;
 use utoipa::{IntoResponses, ToSchema};
 use utoipa_actix_web::scope;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -210,17 +210,7 @@ pub struct RefusalResponses;
 
 impl IntoResponses for RefusalResponses {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let response = |words: &str| {
-            let schema = Ref::from_schema_name("ClaudeCodeSseError");
-            ResponseBuilder::new()
-                .description(words)
-                .content(
-                    "application/json",
-                    ContentBuilder::new().schema(Some(schema)).build(),
-                )
-                .build()
-        };
-        let all = [
+        let statuses = [
             (400, "There is no prompt, or the body is no JSON"),
             (401, "No credential, or one that is not known"),
             (402, "A budget is spent"),
@@ -240,8 +230,7 @@ impl IntoResponses for RefusalResponses {
             (503, "The store, or the agent, is not there"),
             (507, "The store is full"),
         ];
-        all.map(|(status, words)| (status.to_string(), response(words).into()))
-            .into()
+        refusing::documented("ClaudeCodeSseError", &statuses)
     }
 }
 
