@@ -7,6 +7,7 @@
 mod answer;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::PathBuf;
 
 use actix_web::http::StatusCode;
@@ -254,7 +255,7 @@ async fn get_health(services: web::Data<Services>) -> HttpResponse {
 
 /// Make a session
 ///
-/// For the user that the credential acts for, else for `dialects.claude_code_sse.user_id`. The body may be left out.
+/// For the user that the credential acts for, else for `dialects.user_id`. The body may be left out.
 ///
 /// **Permissions**: `member`.
 #[utoipa::path(
@@ -412,15 +413,24 @@ async fn execute(
         let prompt = prompt(asked.prompt, &limits)?;
         let made = make(&services, &limits, &caller, asked.workspace).await?;
         let session = made.session.id;
-        let events = begin(&services, &caller, session, prompt).await?;
-        let frames = frames_of(session, events, limits.heartbeat);
-        let closing = stream::once(async move {
+        let begun = begin(&services, &caller, session, prompt).await;
+        let close = async move {
             if let Err(error) = services.sessions.close(&caller, session).await {
                 tracing::warn!(session.id = %session, error = &error as &dyn std::error::Error,
                     "a session of one prompt was not closed; it will expire");
             }
             Ok(Bytes::new())
-        });
+        };
+        let events = match begun {
+            Ok(events) => events,
+            Err(refusal) => {
+                // Nothing is to be left of what was refused.
+                let _closed: Result<_, Infallible> = close.await;
+                return Err(refusal);
+            }
+        };
+        let frames = frames_of(session, events, limits.heartbeat);
+        let closing = stream::once(close);
         Ok(frames::response(EVENT_STREAM).streaming(frames.chain(closing)))
     };
     answer(streamed.await)

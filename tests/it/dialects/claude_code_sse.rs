@@ -215,3 +215,24 @@ async fn under_a_prefix_it_tells_how_it_is_too() {
         "{health}"
     );
 }
+
+#[tokio::test]
+async fn of_a_prompt_that_is_refused_no_session_is_left() {
+    let app = AppBuilder::fake().start();
+    let client = app.client();
+    let limits = json!({"limits": {"turns_max": 1}});
+    client
+        .patch("/api/v1/admin/tenants/default", &limits)
+        .await
+        .expect(200);
+    let id = session(&client).await;
+    let request = client
+        .request(Method::POST, &format!("/api/stream/{id}"))
+        .json(&json!({"prompt": "never-end"}));
+    let mut at_work = request.send().await.unwrap();
+    at_work.chunk().await.unwrap();
+    let refused = client.post("/api/execute", &json!({"prompt": "hello"})).await;
+    assert!(!refused.expect(429).text("error").is_empty());
+    let listed = client.get("/api/sessions").await.body;
+    assert_eq!(listed, json!({"sessions": [{"sessionId": id}], "count": 1}));
+}
