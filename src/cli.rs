@@ -157,7 +157,7 @@ impl Cli {
 }
 
 fn api_document() -> anyhow::Result<String> {
-    crate::dialects::openapi(&crate::dialects::Mounts::default())
+    crate::startup::openapi(&Settings::default())
         .to_pretty_json()
         .context("the OpenAPI document cannot be written as JSON")
 }

@@ -39,7 +39,7 @@ pub type LostTurns = mpsc::UnboundedReceiver<LostTurn>;
 pub struct Resuming {
     limits: Arc<Limits>,
     /// How often a turn goes on.
-    most: u32,
+    pub(super) most: u32,
     found: mpsc::UnboundedSender<LostTurn>,
 }
 
@@ -52,16 +52,11 @@ impl Resuming {
         (resuming, turns)
     }
 
-    /// Whether a turn may go on that has done so this often: if it had begun, and its tenant asks for that.
-    pub(super) async fn may_go_on(
-        &self,
-        tenant: TenantId,
-        turn: &Turn,
-        times: impl AsyncFnOnce() -> Result<u32, StoreError>,
-    ) -> Result<bool, StoreError> {
+    /// Whether a tenant asks for it.
+    pub(super) async fn is_asked_for_by(&self, tenant: TenantId) -> Result<bool, StoreError> {
         let found = self.limits.of(tenant).await?;
-        let asked = found.and_then(|tenant| tenant.policy.on_lost).unwrap_or_default();
-        Ok(!turn.queued && asked == OnLostTurn::Resume && times().await? < self.most)
+        let asked = found.and_then(|tenant| tenant.policy.on_lost);
+        Ok(asked == Some(OnLostTurn::Resume))
     }
 
     /// Gives a turn the session and has it go on; whether it does: not where another has the session already.

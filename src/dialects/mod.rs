@@ -23,16 +23,6 @@ pub struct Mounts {
     pub claude_code_sse: Option<String>,
 }
 
-impl Default for Mounts {
-    fn default() -> Self {
-        Self {
-            claude_agent_http: Some(claude_agent_http::PREFIX.to_owned()),
-            // Its paths collide with nothing.
-            claude_code_sse: Some(String::new()),
-        }
-    }
-}
-
 /// The routes of all dialects that are switched on.
 pub fn routes(mounts: &Mounts) -> impl Fn(&mut ServiceConfig<'_>) + Clone + Send + 'static {
     let mounts = mounts.clone();

@@ -20,6 +20,7 @@ use chrono::TimeDelta;
 use scripted_model::ScriptedModel;
 use secrecy::SecretString;
 use tokio::sync::oneshot;
+use utoipa::openapi::OpenApi;
 
 use crate::agent::home::Homes;
 use crate::agent::launch::LaunchSettings;
@@ -356,6 +357,12 @@ async fn settle_left_over(
         );
     }
     Ok(())
+}
+
+/// The OpenAPI document of a server with these settings.
+#[must_use]
+pub fn openapi(settings: &Settings) -> OpenApi {
+    dialects::openapi(&parts::mounts(&settings.dialects))
 }
 
 async fn api_state(

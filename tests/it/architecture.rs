@@ -71,7 +71,6 @@ const LAYERS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "api",
-            "dialects",
             "domain",
             "guardian",
             "jail",

@@ -72,30 +72,31 @@ impl SessionLog {
         turn: &Turn,
         may_go_on: bool,
     ) -> Result<(), LogError> {
-        if let Some(resuming) = self.resuming.as_ref().filter(|_| may_go_on) {
-            let times = async || self.times_resumed(turn.id).await;
-            if resuming.may_go_on(self.tenant, turn, times).await?
-                && resuming.go_on(self.tenant, turn, &self.line)
-            {
-                return Ok(());
-            }
+        // One that waited did not run.
+        if may_go_on
+            && !turn.queued
+            && let Some(resuming) = &self.resuming
+            && resuming.is_asked_for_by(self.tenant).await?
+            && !self.has_gone_on(turn.id, resuming.most).await?
+            && resuming.go_on(self.tenant, turn, &self.line)
+        {
+            return Ok(());
         }
         self.settle(owned, turn).await
     }
 
-    /// How often a turn went on already.
-    async fn times_resumed(&self, turn: TurnId) -> Result<u32, StoreError> {
-        const MOST: u32 = 1000;
+    /// Whether a turn went on this often already.
+    async fn has_gone_on(&self, turn: TurnId, times: u32) -> Result<bool, StoreError> {
         let query = EventQuery {
             turn: Some(turn),
             ..EventQuery::default()
         };
         let query = query.of_kinds(&[EventKind::TurnResumed]);
-        let events = self
-            .store
-            .read_events(self.tenant, self.session, &query, MOST)
+        let store = &self.store;
+        let events = store
+            .read_events(self.tenant, self.session, &query, times)
             .await?;
-        Ok(u32::try_from(events.len()).unwrap_or(u32::MAX))
+        Ok(events.len() >= times as usize)
     }
 
     /// Ends what the agent of a turn asked that is over.

@@ -27,9 +27,6 @@ use crate::api::input::read_bytes;
 use crate::domain::{Principal, SessionId, UserId};
 use crate::service::{NewSession, Services, SessionDetails, SessionState};
 
-/// Where it is unless it is set.
-pub const PREFIX: &str = "/compat/claude-agent-http";
-
 /// The version that clients of the original see.
 const VERSION: &str = "1.0.0";
 

@@ -11,7 +11,7 @@ use super::Answer;
 pub(crate) fn document() -> &'static Value {
     static DOCUMENT: OnceLock<Value> = OnceLock::new();
     DOCUMENT.get_or_init(|| {
-        serde_json::to_value(paddock::dialects::openapi(&paddock::dialects::Mounts::default())).unwrap()
+        serde_json::to_value(paddock::startup::openapi(&paddock::settings::Settings::default())).unwrap()
     })
 }
 
