@@ -65,7 +65,7 @@ impl Agents {
         let runtimes: Vec<_> = self.shared.lock_runtimes().values().cloned().collect();
         for runtime in &runtimes {
             runtime.log.fence();
-            runtime.line.stop_all(TurnErrorCode::TurnUnknown);
+            runtime.line.stop_stored(TurnErrorCode::TurnUnknown);
         }
         join_all(runtimes.iter().map(|runtime| runtime.drop_left_over())).await;
         for runtime in &runtimes {
@@ -155,7 +155,7 @@ impl Shared {
     /// A session is another instance's from this epoch on.
     async fn lose(&self, runtime: &SessionRuntime, epoch: Epoch) {
         if runtime.log.revoke(epoch) {
-            runtime.line.stop_all(TurnErrorCode::TurnUnknown);
+            runtime.line.stop_stored(TurnErrorCode::TurnUnknown);
             self.metrics.agent_evicted("moved");
         }
         runtime.drop_left_over().await;

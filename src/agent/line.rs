@@ -1,6 +1,7 @@
 //! The line of a session's turns: one has the session, others wait for it in order.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -24,6 +25,8 @@ pub(super) struct TurnControl {
     pub(super) id: TurnId,
     /// Why it is to be stopped; the first reason stands.
     stop: watch::Sender<Option<TurnErrorCode>>,
+    /// Whether anything of it is stored.
+    stored: AtomicBool,
     /// Where it is.
     status: watch::Sender<TurnStatus>,
     /// The turn with its outcome, once it has one.
@@ -51,6 +54,7 @@ impl TurnControl {
         let control = Self {
             id,
             stop,
+            stored: AtomicBool::new(false),
             status: watch::Sender::new(TurnStatus::Queued),
             ended: watch::Sender::new(None),
             answers,
@@ -70,6 +74,11 @@ impl TurnControl {
         if first {
             tracing::debug!(turn.id = %self.id, %reason, "a turn is stopped");
         }
+    }
+
+    /// Notes that something of it is stored.
+    pub(super) fn note_stored(&self) {
+        self.stored.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn status(&self) -> TurnStatus {
@@ -214,13 +223,24 @@ impl TurnLine {
 
     /// Asks all turns to end for this reason.
     pub(super) fn stop_all(&self, reason: TurnErrorCode) {
-        let state = self.lock();
-        let waiting = state.waiting.iter().map(|waiting| &waiting.control);
-        let all: Vec<_> = state.first.iter().chain(waiting).cloned().collect();
-        drop(state);
-        for control in all {
+        for control in self.all() {
             control.stop(reason);
         }
+    }
+
+    /// Asks the turns to end of which something is stored: what the session's last owner had. One that is just coming may find
+    /// the session its own.
+    pub(super) fn stop_stored(&self, reason: TurnErrorCode) {
+        let stored = |control: &Arc<TurnControl>| control.stored.load(Ordering::Relaxed);
+        for control in self.all().into_iter().filter(stored) {
+            control.stop(reason);
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<TurnControl>> {
+        let state = self.lock();
+        let waiting = state.waiting.iter().map(|waiting| &waiting.control);
+        state.first.iter().chain(waiting).cloned().collect()
     }
 
     /// Asks the turns that wait to end for this reason.
@@ -365,5 +385,19 @@ mod tests {
         );
         drop(waits);
         assert!(!line.is_busy());
+    }
+
+    #[tokio::test]
+    async fn a_turn_of_which_nothing_is_stored_is_not_the_last_owners() {
+        let line = TurnLine::default();
+        let (a, b) = (turn(), turn());
+        let _place = now(&line, &a);
+        let _waits = later(&line, &b, OnBusy::Queue);
+        b.note_stored();
+        line.stop_stored(TurnErrorCode::TurnUnknown);
+        assert_eq!(
+            (*a.stop.borrow(), *b.stop.borrow()),
+            (None, Some(TurnErrorCode::TurnUnknown))
+        );
     }
 }

@@ -268,6 +268,10 @@ impl Agents {
                 NotAdmitted::Busy => TurnRefused::Busy,
                 NotAdmitted::Full => TurnRefused::QueueFull,
             })?;
+        if self.shared.shutdown.has_begun() {
+            // It began meanwhile, and may have looked already for what it waits for.
+            return Err(TurnRefused::ShuttingDown);
+        }
         runtime.touch();
         let plan = TurnPlan {
             session: new.session,

@@ -49,6 +49,7 @@ impl TurnRun {
             .await
         {
             Ok((after, hold)) => {
+                self.control.note_stored();
                 self.hold = Some(hold);
                 self.tell_taken(after, taken);
             }
@@ -166,6 +167,7 @@ impl TurnRun {
             .log
             .begin_turn(hold, &self.plan.turn, bodies, self.plan.request_key.as_deref())
             .await?;
+        self.control.note_stored();
         self.control.set_status(if self.told_started {
             TurnStatus::Running
         } else {

@@ -59,6 +59,7 @@ impl TurnRun {
 
     async fn take_up(&mut self) -> Result<(), CannotGoOn> {
         self.hold = Some(self.runtime.log.take().await?);
+        self.control.note_stored();
         let turn = self.plan.turn.id;
         // Another instance may have had the session meanwhile.
         let (tenant, session) = (self.plan.session.tenant, self.plan.session.id);
