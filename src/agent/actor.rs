@@ -19,7 +19,7 @@ use tokio_util::codec::FramedRead;
 use uuid::Uuid;
 
 use super::control_group::ControlGroup;
-use super::handle::{Agent, AgentEnd, AgentState, Command};
+use super::handle::{Agent, AgentEnd, AgentState, Command, TurnMessage};
 use super::metrics::AgentMetrics;
 use super::pool::Place;
 use super::process::{ExitStatus, Pipes, Process};
@@ -123,7 +123,9 @@ pub(super) struct Belongings {
 #[derive(Debug)]
 struct CurrentTurn {
     prompt: Uuid,
-    messages: mpsc::Sender<CliMessage>,
+    messages: mpsc::Sender<TurnMessage>,
+    /// Whether messages are handed on with the lines that they came as.
+    verbatim: bool,
     /// Whether the CLI has told of the prompt by its id; then only what it tells of that id counts.
     known: bool,
     /// Whether the CLI has begun to work on the prompt.
@@ -140,7 +142,7 @@ struct Actor {
     state: watch::Sender<AgentState>,
     turn: Option<CurrentTurn>,
     /// A message that the turn's runner has not taken yet.
-    pending: Option<CliMessage>,
+    pending: Option<TurnMessage>,
     /// What the CLI wrote down and the transcript's keeper has not taken yet.
     written_down: Option<Kept>,
     /// Where that goes, if it is kept.
@@ -263,11 +265,13 @@ impl Actor {
             Command::Turn {
                 prompt,
                 line,
+                verbatim,
                 messages,
             } => {
                 self.turn = Some(CurrentTurn {
                     prompt,
                     messages,
+                    verbatim,
                     known: false,
                     begun: false,
                 });
@@ -342,12 +346,11 @@ impl Actor {
         };
         match CliMessage::parse(&text) {
             Ok(CliMessage::ControlResponse(response)) => self.answered(response),
-            Ok(CliMessage::ControlRequest(request)) => self.was_asked(request),
+            Ok(CliMessage::ControlRequest(request)) => self.was_asked(request, text),
             Ok(CliMessage::TranscriptMirror { file, lines }) => {
                 self.written_down = Some(Kept::Lines { file, lines });
             }
-            Ok(CliMessage::Other { .. }) => {}
-            Ok(message) => self.hand_on(message),
+            Ok(message) => self.hand_on(message, text),
             Err(_) => self.count_garbage("not a message"),
         }
     }
@@ -383,11 +386,11 @@ impl Actor {
     }
 
     /// The CLI asks something of us: whoever runs the turn decides about tools.
-    fn was_asked(&mut self, request: ControlRequest) {
+    fn was_asked(&mut self, request: ControlRequest, line: String) {
         let id = &request.request_id;
         match &request.question {
             Question::CanUseTool(_) if self.turn.is_some() => {
-                self.hand_on(CliMessage::ControlRequest(request));
+                self.hand_on(CliMessage::ControlRequest(request), line);
             }
             Question::CanUseTool(question) => {
                 let why = format!("No turn runs that could ask for {}.", question.tool_name);
@@ -400,7 +403,7 @@ impl Actor {
     }
 
     /// Hands a message on to the turn it belongs to; drops it when it belongs to none.
-    fn hand_on(&mut self, mut message: CliMessage) {
+    fn hand_on(&mut self, mut message: CliMessage, line: String) {
         if let CliMessage::Result(result) = &mut message {
             result
                 .turn_cost
@@ -429,9 +432,11 @@ impl Actor {
                 );
                 return;
             }
+            CliMessage::Other { .. } if !turn.verbatim => return,
             _ => {}
         }
-        self.pending = Some(message);
+        let line = (turn.verbatim && message.is_conversation()).then_some(line);
+        self.pending = Some(TurnMessage { message, line });
     }
 
     fn report_end(&mut self, status: ExitStatus) {
@@ -466,13 +471,15 @@ fn belongs(result: &TurnResult, turn: &CurrentTurn) -> bool {
 }
 
 /// Gives the pending message to the turn's runner; drops both when nobody runs it any more. Cancel-safe.
-async fn deliver(turn: &mut Option<CurrentTurn>, pending: &mut Option<CliMessage>) {
+async fn deliver(turn: &mut Option<CurrentTurn>, pending: &mut Option<TurnMessage>) {
     let Some(current) = turn.as_ref() else {
         *pending = None;
         return;
     };
     let place = current.messages.reserve().await;
-    let last = matches!(pending, Some(CliMessage::Result(_)));
+    let last = pending
+        .as_ref()
+        .is_some_and(|pending| matches!(pending.message, CliMessage::Result(_)));
     let gone = match (place, pending.take()) {
         (Ok(place), Some(message)) => {
             place.send(message);

@@ -60,7 +60,16 @@ pub struct Agent {
 }
 
 /// A message of the running turn.
-pub type TurnMessages = mpsc::Receiver<CliMessage>;
+#[derive(Debug)]
+pub struct TurnMessage {
+    /// The message.
+    pub message: CliMessage,
+    /// The line that it came as, where it is to be kept.
+    pub line: Option<String>,
+}
+
+/// Messages of the running turn.
+pub type TurnMessages = mpsc::Receiver<TurnMessage>;
 
 /// What an agent's actor is told.
 #[derive(Debug)]
@@ -69,7 +78,9 @@ pub(super) enum Command {
     Turn {
         prompt: Uuid,
         line: Bytes,
-        messages: mpsc::Sender<CliMessage>,
+        /// Whether its messages are handed on with the lines that they came as.
+        verbatim: bool,
+        messages: mpsc::Sender<TurnMessage>,
     },
     /// Give the CLI a line: an answer to what it asked.
     Send(Bytes),
@@ -147,14 +158,15 @@ impl Agent {
         !matches!(*self.state.borrow(), AgentState::Ended(_)) && !self.commands.is_closed()
     }
 
-    /// Hands it a turn's prompt, under an id. Its messages come up to and including the `result` that belongs to the prompt; if they end
-    /// before, the process has ended.
+    /// Hands it a turn's prompt, under an id. Its messages come up to and including the `result` that belongs to the prompt, with their
+    /// lines if they are wanted `verbatim`; if they end before, the process has ended.
     pub async fn start_turn(
         &self,
         turn: TurnId,
         key: Option<KeyId>,
         prompt: Uuid,
         line: Bytes,
+        verbatim: bool,
     ) -> Result<TurnMessages, Gone> {
         let (messages, received) = mpsc::channel(32);
         if let Some(meter) = &self.meter {
@@ -164,6 +176,7 @@ impl Agent {
             .send(Command::Turn {
                 prompt,
                 line,
+                verbatim,
                 messages,
             })
             .await

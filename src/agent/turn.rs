@@ -18,7 +18,7 @@ use uuid::Uuid;
 use self::ending::Ending;
 use self::waiting::{broken, crashed, out_of_grace, stopped, until};
 use super::disk;
-use super::handle::{Agent, TurnMessages};
+use super::handle::{Agent, TurnMessage, TurnMessages};
 use super::launch::Folders;
 use super::line::{Admission, TurnControl, TurnPlace, TurnSignals};
 use super::log::{Hold, LogError};
@@ -119,7 +119,7 @@ enum Step {
     GraceOver(TurnErrorCode),
     Answer(Permission),
     QuestionsDue,
-    Message(Option<CliMessage>),
+    Message(Option<TurnMessage>),
 }
 
 impl TurnRun {
@@ -239,6 +239,7 @@ impl TurnRun {
     async fn start(&self, position: &watch::Sender<usize>) -> Result<(Agent, TurnMessages), GetAgentError> {
         let turn = &self.plan.turn;
         let line = control::prompt(self.prompt, &self.plan.content);
+        let verbatim = self.plan.session.options.agent_messages == Some(true);
         // An agent that ended while it was idle is noticed only now; the prompt has not reached it.
         let mut second_try = false;
         loop {
@@ -252,7 +253,7 @@ impl TurnRun {
                     error => GetAgentError::Other(error.to_turn_error()),
                 })?;
             match agent
-                .start_turn(turn.id, turn.key, self.prompt, line.clone())
+                .start_turn(turn.id, turn.key, self.prompt, line.clone(), verbatim)
                 .await
             {
                 Ok(messages) => return Ok((agent, messages)),
@@ -324,7 +325,11 @@ impl TurnRun {
                     let told = self.questions.expire().await;
                     self.tell(&agent, told).await;
                 }
-                Step::Message(Some(CliMessage::Result(result))) => {
+                Step::Message(Some(TurnMessage {
+                    message: CliMessage::Result(result),
+                    line,
+                })) => {
+                    self.keep(line).await;
                     let fills_disk = matches!(stopping, Some((TurnErrorCode::WorkspaceFull, _)));
                     if result.ends_process() || fills_disk {
                         // What is to end at once may be at it in the background.
@@ -332,8 +337,9 @@ impl TurnRun {
                     }
                     return Ending::Result(Box::new(result), stopping.map(|(reason, _)| reason));
                 }
-                Step::Message(Some(message)) => {
+                Step::Message(Some(TurnMessage { message, line })) => {
                     self.tell_warnings().await;
+                    self.keep(line).await;
                     self.take(&agent, message).await;
                 }
                 Step::Message(None) => {
@@ -414,6 +420,15 @@ impl TurnRun {
         } else {
             TurnStatus::Running
         });
+    }
+
+    /// Writes a message's own line into the log, where the session keeps them.
+    async fn keep(&mut self, line: Option<String>) {
+        // It was read as JSON before.
+        let message = line.and_then(|line| serde_json::from_str(&line).ok());
+        if let Some(message) = message {
+            self.write(vec![EventBody::AgentMessage { message }]).await;
+        }
     }
 
     /// Writes what a message stands for into the log.

@@ -141,6 +141,12 @@ pub enum EventBody {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         parent_tool_use_id: Option<String>,
     },
+    /// A message of the CLI, verbatim, where the session keeps them (`options.agent_messages`).
+    AgentMessage {
+        /// The message.
+        #[schema(value_type = Object)]
+        message: Value,
+    },
     /// The agent asks; the turn waits for the answer.
     PermissionRequest {
         /// The question's id.

@@ -76,6 +76,9 @@ pub struct SessionOptions {
     /// Variables that the agent and its tools get.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub env: Option<BTreeMap<String, String>>,
+    /// Whether the CLI's own messages are kept in the log besides, verbatim.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_messages: Option<bool>,
 }
 
 impl SessionOptions {
@@ -101,6 +104,7 @@ impl SessionOptions {
             add_dirs: self.add_dirs.or(defaults.add_dirs),
             output_schema: self.output_schema.or(defaults.output_schema),
             env: self.env.or(defaults.env),
+            agent_messages: self.agent_messages.or(defaults.agent_messages),
         }
     }
 

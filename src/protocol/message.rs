@@ -53,6 +53,25 @@ pub enum CliMessage {
     },
 }
 
+impl CliMessage {
+    /// Whether it is of the conversation, as SDKs hand it to their users: neither a piece of a message that comes whole, nor
+    /// between the CLI and the server.
+    #[must_use]
+    pub fn is_conversation(&self) -> bool {
+        match self {
+            Self::System(_) | Self::Assistant(_) | Self::User(_) | Self::Result(_) => true,
+            // Those of tomorrow too.
+            Self::Other { kind } => !kind.is_empty() && kind != "keep_alive" && !kind.starts_with("control_"),
+            Self::StreamEvent(_)
+            | Self::CommandLifecycle { .. }
+            | Self::ControlRequest(_)
+            | Self::ControlResponse(_)
+            | Self::ControlCancelRequest { .. }
+            | Self::TranscriptMirror { .. } => false,
+        }
+    }
+}
+
 /// What the CLI tells of itself.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct SystemMessage {

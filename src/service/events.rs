@@ -11,9 +11,12 @@ use super::log_stream::LogStream;
 use super::sessions::SessionService;
 use super::standing::{Over, until_over};
 use crate::agent::{Agents, OpenLog};
-use crate::domain::{Clock, EventId, EventKind, EventQuery, Principal, SessionId, SessionStatus, TurnId};
+use crate::domain::{
+    Clock, EventId, EventKind, EventQuery, Principal, Session, SessionId, SessionStatus, TurnId,
+};
 use crate::lifecycle::Shutdown;
 use crate::store::Store;
+use strum::IntoEnumIterator as _;
 
 /// What of a session's log is read.
 #[derive(Debug, Clone)]
@@ -26,6 +29,8 @@ pub struct EventOrder {
     pub kinds: Vec<EventKind>,
     /// Whether pieces of messages are read too.
     pub deltas: bool,
+    /// Whether the CLI's own messages are read too, where they are kept. Naming their type asks for them too.
+    pub raw: bool,
     /// Events of this turn.
     pub turn: Option<TurnId>,
     /// Whether what comes is waited for.
@@ -101,6 +106,15 @@ impl EventService {
         )
     }
 
+    /// The last event of a session's log, as of now.
+    pub async fn last(&self, caller: &Principal, session: SessionId) -> Result<EventId, Error> {
+        self.sessions.find(caller, session).await?;
+        let log = self.agents.open_log(caller.tenant, session);
+        let bounds = self.store.log_bounds(caller.tenant, session).await?;
+        let stored = bounds.ok_or(Error::SessionNotFound)?.last;
+        Ok(stored.max(log.feed().newest()))
+    }
+
     /// The same as [`Self::read`], for whoever sees to it that the caller is let go.
     pub async fn open(&self, caller: &Principal, order: EventOrder) -> Result<Option<LogStream>, Error> {
         // Only of what is the caller's is anything opened.
@@ -121,7 +135,7 @@ impl EventService {
         let query = EventQuery {
             after: order.after,
             until: None,
-            kinds: order.kinds,
+            kinds: kinds_of(&session, &order),
             deltas: order.deltas,
             turn: order.turn,
         };
@@ -137,6 +151,17 @@ impl EventService {
         }
         Ok(Some(stream))
     }
+}
+
+/// The types that are read, all when empty.
+fn kinds_of(session: &Session, order: &EventOrder) -> Vec<EventKind> {
+    let leaves_any_out = order.kinds.is_empty() && !order.raw && session.options.agent_messages == Some(true);
+    if !leaves_any_out {
+        return order.kinds.clone();
+    }
+    EventKind::iter()
+        .filter(|kind| *kind != EventKind::AgentMessage && (order.deltas || !kind.is_delta()))
+        .collect()
 }
 
 /// Refuses a cursor that is none of this log's, or that it has not reached.

@@ -38,6 +38,9 @@ pub(super) const SHOWN: [EventKind; 19] = [
     EventKind::Error,
 ];
 
+/// What the CLI itself says of a turn, where the session keeps it, and how the turn ends.
+pub(super) const VERBATIM: [EventKind; 3] = [EventKind::AgentMessage, EventKind::Done, EventKind::Error];
+
 /// The events of a turn, from where the reader is; ends after its last one. Dropping it leaves the turn alone.
 pub(super) fn follow(started: StartedTurn, reader: LogReader, clock: Arc<dyn Clock>) -> LogStream {
     let follower = Follower {

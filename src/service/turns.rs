@@ -13,12 +13,13 @@ use super::idempotency::{Idempotency, Once, own_key};
 use super::log_reader::LogReader;
 use super::log_stream::LogStream;
 use super::sessions::SessionService;
-use super::turn_stream::{SHOWN, follow};
+use super::turn_stream::{SHOWN, VERBATIM, follow};
 use crate::agent::{Agents, Folders, LostTurns, NewTurn, OnBusy, OnLost, StartedTurn, TurnRefused};
 use crate::cluster::PeerTurn;
 use crate::domain::{
-    BudgetStanding, BudgetVerdict, Clock, EventId, EventQuery, Page, Principal, Role, Session, SessionId,
-    SessionStatus, Spender, TenantId, Turn, TurnError, TurnErrorCode, TurnId, TurnReceipt, TurnStatus,
+    BudgetStanding, BudgetVerdict, Clock, EventId, EventKind, EventQuery, Page, Principal, Role, Session,
+    SessionId, SessionStatus, Spender, TenantId, Turn, TurnError, TurnErrorCode, TurnId, TurnReceipt,
+    TurnStatus,
 };
 use crate::lifecycle::Shutdown;
 use crate::limits::counter::{Counter, Occupied};
@@ -45,6 +46,22 @@ pub struct TurnOrder {
     pub on_lost: OnLost,
     /// So that the same request, sent again, does not run again.
     pub once: Option<Once>,
+}
+
+impl TurnOrder {
+    /// A prompt alone, of which a busy session says so.
+    #[must_use]
+    pub fn new(session: SessionId, message: String) -> Self {
+        Self {
+            session,
+            message,
+            attachments: Vec::new(),
+            timeout: None,
+            on_busy: OnBusy::Reject,
+            on_lost: OnLost::Fail,
+            once: None,
+        }
+    }
 }
 
 /// A turn, and where it is.
@@ -225,19 +242,38 @@ impl TurnService {
             check_cursor(&*self.store, &self.agents, &log, after).await?;
         }
         let started = self.start(caller, order).await?;
+        let after = started.after.max(after.unwrap_or(EventId::START));
+        Ok(self.follow(caller, started, after, &SHOWN))
+    }
+
+    /// Begins a turn and follows what the CLI itself says of it, where the session keeps that (`agent_messages`), up to the turn's
+    /// last event. The turn goes on if the stream is dropped.
+    pub async fn stream_verbatim(&self, caller: &Principal, order: TurnOrder) -> Result<LogStream, Error> {
+        let started = self.start(caller, order).await?;
+        let after = started.after;
+        Ok(self.follow(caller, started, after, &VERBATIM))
+    }
+
+    fn follow(
+        &self,
+        caller: &Principal,
+        started: StartedTurn,
+        after: EventId,
+        kinds: &[EventKind],
+    ) -> LogStream {
         let query = EventQuery {
             deltas: true,
             turn: Some(started.turn.id),
-            ..EventQuery::after(started.after.max(after.unwrap_or(EventId::START)))
+            ..EventQuery::after(after)
         };
         let reader = LogReader::new(
             self.agents.open_log(caller.tenant, started.turn.session),
             Arc::clone(&self.store),
             Arc::clone(&self.clock),
-            query.of_kinds(&SHOWN),
+            query.of_kinds(kinds),
             self.read_batch,
         );
-        Ok(follow(started, reader, Arc::clone(&self.clock)))
+        follow(started, reader, Arc::clone(&self.clock))
     }
 
     /// Takes a turn and waits for nothing.

@@ -92,6 +92,9 @@ pub(in crate::api) struct EventsQuery {
     /// Whether pieces of text are read too, as far as they are kept; yes when absent.
     #[serde(default, deserialize_with = "flag")]
     deltas: Option<bool>,
+    /// Whether the CLI's own messages (`agent_message`) are read too, where the session keeps them; no when absent.
+    #[serde(default, deserialize_with = "flag")]
+    raw: Option<bool>,
     /// Only events of these types, apart by commas; pieces of text are read when their types are named.
     #[param(example = "message,done,error")]
     types: Option<String>,
@@ -133,6 +136,7 @@ pub(super) fn order_of(
     after: Option<&str>,
     types: Option<&str>,
     deltas: Option<bool>,
+    raw: Option<bool>,
 ) -> Result<EventOrder, Problem> {
     let after = after.map(cursor).transpose()?;
     let kinds = kinds(types).map_err(|error| Problem::fields(ProblemCode::InvalidQuery, vec![error]))?;
@@ -141,6 +145,7 @@ pub(super) fn order_of(
         after: after.unwrap_or(EventId::START),
         kinds,
         deltas: deltas.unwrap_or(true),
+        raw: raw.unwrap_or(false),
         turn: None,
         follow: true,
     })
@@ -203,6 +208,7 @@ pub(in crate::api) async fn read_events(
         query.after.as_deref(),
         query.types.as_deref(),
         query.deltas,
+        query.raw,
     )?;
     let order = EventOrder {
         after: last.0.unwrap_or(order.after),

@@ -92,6 +92,10 @@ pub struct SessionOptionsRequest {
     #[validate(custom(function = "are_variables", use_context))]
     #[schema(nullable = false)]
     env: Option<BTreeMap<String, String>>,
+    /// Whether the CLI's own messages are kept in the log besides, verbatim, as `agent_message`; no when absent. They are
+    /// read with `raw=true`.
+    #[schema(nullable = false)]
+    agent_messages: Option<bool>,
 }
 
 /// A plugin.
@@ -144,6 +148,7 @@ impl From<SessionOptionsRequest> for SessionOptions {
                 .map(|dirs| dirs.into_iter().filter_map(subdir).collect()),
             output_schema: asked.output_schema,
             env: asked.env,
+            agent_messages: asked.agent_messages,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod commands;
 mod connection;
+pub mod line;
 
 use std::time::Duration;
 
@@ -97,6 +98,9 @@ pub(in crate::api) struct SocketQuery {
     /// Whether pieces of text come too; yes when absent.
     #[serde(default, deserialize_with = "flag")]
     deltas: Option<bool>,
+    /// Whether the CLI's own messages (`agent_message`) come too, where the session keeps them; no when absent.
+    #[serde(default, deserialize_with = "flag")]
+    raw: Option<bool>,
     /// Only events of these types, apart by commas.
     types: Option<String>,
     /// A ticket for this session, in place of a key.
@@ -154,6 +158,7 @@ pub(in crate::api) async fn open_socket(
         query.after.as_deref(),
         query.types.as_deref(),
         query.deltas,
+        query.raw,
     )?;
     let Some(events) = services.events.open(&caller, order).await? else {
         return Ok(HttpResponse::NoContent().finish());
@@ -183,7 +188,7 @@ pub(in crate::api) async fn open_socket(
 }
 
 /// Refuses pages of other web origins: a browser connects for any page, and sends what credentials it has.
-fn check_origin(request: &HttpRequest, allowed: &[String]) -> Result<(), Problem> {
+pub fn check_origin(request: &HttpRequest, allowed: &[String]) -> Result<(), Problem> {
     let Some(origin) = request.headers().get(header::ORIGIN) else {
         return Ok(());
     };

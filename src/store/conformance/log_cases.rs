@@ -61,6 +61,9 @@ pub(in crate::store::conformance) async fn every_kind_of_event_reads_back(fixtur
         EventBody::TurnStarted {},
         EventBody::TextRetracted { text: "x".into() },
         EventBody::TurnResumed { text: "x".into() },
+        EventBody::AgentMessage {
+            message: json!({"type": "of tomorrow", "a": [1]}),
+        },
         EventBody::ToolUse {
             tool_name: "Write".into(),
             tool_input: json!({"a": [null, 1.5]}),

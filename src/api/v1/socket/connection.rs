@@ -4,20 +4,17 @@ use std::future::Future;
 use std::pin::Pin;
 
 use actix_web::web;
-use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError, Session};
-use bytestring::ByteString;
+use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, Session};
 use futures_util::StreamExt as _;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::SocketRules;
 use super::commands::{Desk, SocketReply};
+use super::line::{End, Line, SILENT, of_protocol};
 use crate::api::ApiLimits;
 use crate::api::auth::Authenticator;
 use crate::domain::{Principal, SessionId};
-use crate::service::{FeedItem, LogStream, Over, Services};
-
-/// The code of a connection that is closed because its client was silent.
-const SILENT: u16 = 4408;
+use crate::service::{LogStream, Over, Services};
 
 /// One open WebSocket.
 pub(super) struct Connection {
@@ -30,14 +27,6 @@ pub(super) struct Connection {
     pub(super) authenticator: web::Data<Authenticator>,
 }
 
-/// Why a connection ends.
-enum End {
-    /// In order, with this code.
-    Close(CloseCode, &'static str),
-    /// The client is gone, or takes nothing.
-    Gone,
-}
-
 type Working<'a> = Pin<Box<dyn Future<Output = SocketReply> + 'a>>;
 
 impl Connection {
@@ -48,10 +37,7 @@ impl Connection {
         mut events: LogStream,
         over: impl Future<Output = Over>,
     ) {
-        let mut line = Line {
-            socket: self.socket,
-            patience: self.rules.idle_timeout,
-        };
+        let mut line = Line::new(self.socket, self.rules.idle_timeout);
         let desk = Desk {
             caller: self.caller,
             session: self.session,
@@ -89,7 +75,7 @@ impl Connection {
                 reply = finished(&mut working) => {
                     working = None;
                     heard = Instant::now();
-                    line.reply(&reply).await
+                    line.json(&reply).await
                 }
                 event = events.next() => match event {
                     Some(Ok(event)) => line.event(&event).await,
@@ -106,10 +92,7 @@ impl Connection {
                         line.ping().await
                     }
                 }
-                why = &mut over => Err(match why {
-                    Over::Credential => End::Close(CloseCode::Policy, "the credential is no longer good"),
-                    Over::Shutdown => End::Close(CloseCode::Away, "the server stops"),
-                }),
+                why = &mut over => Err(why.into()),
             };
             if let Err(end) = step {
                 break end;
@@ -124,68 +107,5 @@ async fn finished(working: &mut Option<Working<'_>>) -> SocketReply {
     match working {
         Some(working) => working.await,
         None => std::future::pending().await,
-    }
-}
-
-fn of_protocol(error: &ProtocolError) -> End {
-    match error {
-        // What is too long over all its frames is told as an error of reading.
-        ProtocolError::Overflow | ProtocolError::Io(_) => {
-            End::Close(CloseCode::Size, "the message is too long")
-        }
-        _ => End::Close(CloseCode::Protocol, "that is no WebSocket"),
-    }
-}
-
-/// What is sent, and how long a client may not take it.
-struct Line {
-    socket: Session,
-    patience: std::time::Duration,
-}
-
-impl Line {
-    async fn event(&mut self, event: &FeedItem) -> Result<(), End> {
-        match ByteString::try_from(event.json.clone()) {
-            Ok(text) => self.text(text).await,
-            Err(_not_text) => Err(End::Close(CloseCode::Error, "the log cannot be read")),
-        }
-    }
-
-    async fn reply(&mut self, reply: &SocketReply) -> Result<(), End> {
-        match serde_json::to_string(reply) {
-            Ok(text) => self.text(text.into()).await,
-            Err(_no_json) => Err(End::Close(CloseCode::Error, "an answer cannot be written")),
-        }
-    }
-
-    async fn text(&mut self, text: ByteString) -> Result<(), End> {
-        taken(timeout(self.patience, self.socket.text(text)).await)
-    }
-
-    async fn pong(&mut self, sent: &[u8]) -> Result<(), End> {
-        taken(timeout(self.patience, self.socket.pong(sent)).await)
-    }
-
-    async fn ping(&mut self) -> Result<(), End> {
-        taken(timeout(self.patience, self.socket.ping(b"")).await)
-    }
-
-    async fn end(self, end: End) {
-        let End::Close(code, words) = end else { return };
-        let reason = CloseReason {
-            code,
-            description: (!words.is_empty()).then(|| words.to_owned()),
-        };
-        // A client that is gone needs no goodbye.
-        let _gone = timeout(self.patience, self.socket.close(Some(reason))).await;
-    }
-}
-
-/// A client that takes nothing for so long is as good as gone.
-fn taken<L, C>(sent: Result<Result<(), C>, L>) -> Result<(), End> {
-    match sent {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_closed)) => Err(End::Gone),
-        Err(_late) => Err(End::Gone),
     }
 }

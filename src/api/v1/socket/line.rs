@@ -1,0 +1,105 @@
+//! An open connection: what is sent on it, and why it ends.
+
+use actix_ws::{CloseCode, CloseReason, ProtocolError, Session};
+use bytestring::ByteString;
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::service::{FeedItem, Over};
+
+/// The code of a connection that is closed because its client was silent.
+pub const SILENT: u16 = 4408;
+
+/// Why a connection ends.
+#[derive(Debug)]
+pub enum End {
+    /// In order, with this code.
+    Close(CloseCode, &'static str),
+    /// The client is gone, or takes nothing.
+    Gone,
+}
+
+impl From<Over> for End {
+    fn from(why: Over) -> Self {
+        match why {
+            Over::Credential => Self::Close(CloseCode::Policy, "the credential is no longer good"),
+            Over::Shutdown => Self::Close(CloseCode::Away, "the server stops"),
+        }
+    }
+}
+
+/// Why a connection ends whose client does not keep to the protocol.
+#[must_use]
+pub fn of_protocol(error: &ProtocolError) -> End {
+    match error {
+        // What is too long over all its frames is told as an error of reading.
+        ProtocolError::Overflow | ProtocolError::Io(_) => {
+            End::Close(CloseCode::Size, "the message is too long")
+        }
+        _ => End::Close(CloseCode::Protocol, "that is no WebSocket"),
+    }
+}
+
+/// What is sent, and how long a client may not take it.
+pub struct Line {
+    socket: Session,
+    patience: std::time::Duration,
+}
+
+impl Line {
+    /// A connection whose client may take so long to take what is sent.
+    #[must_use]
+    pub fn new(socket: Session, patience: std::time::Duration) -> Self {
+        Self { socket, patience }
+    }
+
+    /// Sends an event.
+    pub async fn event(&mut self, event: &FeedItem) -> Result<(), End> {
+        match ByteString::try_from(event.json.clone()) {
+            Ok(text) => self.text(text).await,
+            Err(_not_text) => Err(End::Close(CloseCode::Error, "the log cannot be read")),
+        }
+    }
+
+    /// Sends something as JSON.
+    pub async fn json(&mut self, value: &impl Serialize) -> Result<(), End> {
+        match serde_json::to_string(value) {
+            Ok(text) => self.text(text.into()).await,
+            Err(_no_json) => Err(End::Close(CloseCode::Error, "an answer cannot be written")),
+        }
+    }
+
+    async fn text(&mut self, text: ByteString) -> Result<(), End> {
+        taken(timeout(self.patience, self.socket.text(text)).await)
+    }
+
+    /// Answers a ping.
+    pub async fn pong(&mut self, sent: &[u8]) -> Result<(), End> {
+        taken(timeout(self.patience, self.socket.pong(sent)).await)
+    }
+
+    /// Asks for a sign of life.
+    pub async fn ping(&mut self) -> Result<(), End> {
+        taken(timeout(self.patience, self.socket.ping(b"")).await)
+    }
+
+    /// Closes the connection, and says why.
+    pub async fn end(self, end: End) {
+        let End::Close(code, words) = end else { return };
+        let reason = CloseReason {
+            code,
+            description: (!words.is_empty()).then(|| words.to_owned()),
+        };
+        // A client that is gone needs no goodbye.
+        let _gone = timeout(self.patience, self.socket.close(Some(reason))).await;
+    }
+}
+
+/// A client that takes nothing for so long is as good as gone.
+fn taken<L, C>(sent: Result<Result<(), C>, L>) -> Result<(), End> {
+    match sent {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_closed)) => Err(End::Gone),
+        Err(_late) => Err(End::Gone),
+    }
+}
