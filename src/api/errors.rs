@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 
 use super::problem::{FieldError, Problem, ProblemCode};
-use crate::service::{CopyError, Error, StoreError, Unauthenticated, WorkspaceError};
+use crate::service::{CopyError, Error, FileError, StoreError, Unauthenticated, WorkspaceError};
 
 impl From<Unauthenticated> for Problem {
     fn from(refused: Unauthenticated) -> Self {
@@ -66,6 +66,13 @@ impl From<Error> for Problem {
                 let words = error.to_string();
                 problem.errors = vec![FieldError::new("group_by", "too_many", words)];
             }
+            Error::Store(_)
+            | Error::Workspace(_)
+            | Error::File(FileError::Path(_))
+            | Error::Copy(_)
+            | Error::Internal { .. } => {
+                log_cause(code, &error);
+            }
             Error::QuotaReached { .. }
             | Error::BudgetExceeded { .. }
             | Error::TooManyBudgets { .. }
@@ -73,11 +80,9 @@ impl From<Error> for Problem {
             | Error::PermissionAnswered { .. }
             | Error::CursorForeign
             | Error::TooLongForInstance
+            | Error::File(_)
             | Error::CliRefused(_) => {
                 problem.detail = Some(error.to_string());
-            }
-            Error::Store(_) | Error::Workspace(_) | Error::Copy(_) | Error::Internal { .. } => {
-                log_cause(code, &error);
             }
             Error::TenantNotFound
             | Error::TenantExists
@@ -154,14 +159,18 @@ fn code_of(error: &Error) -> ProblemCode {
         Error::CliRefused(_) => ProblemCode::CliRefused,
         Error::CliTimeout => ProblemCode::CliTimeout,
         Error::Copy(CopyError::NotEmpty) => ProblemCode::WorkspaceNotEmpty,
-        Error::Copy(CopyError::TooLarge) => ProblemCode::WorkspaceTooLarge,
+        Error::Copy(CopyError::TooLarge) | Error::File(FileError::TooLong { .. }) => {
+            ProblemCode::WorkspaceTooLarge
+        }
         Error::Copy(CopyError::Failed(_)) => ProblemCode::WorkspaceUnavailable,
         Error::Forbidden { .. } => ProblemCode::Forbidden,
         Error::InstanceUnreachable { .. } => ProblemCode::InstanceUnreachable,
         Error::TooLongForInstance => ProblemCode::BodyTooLarge,
         Error::ShuttingDown { .. } => ProblemCode::ShuttingDown,
         Error::TurnEnded { error, .. } | Error::Agent(error) => error.code.into(),
-        Error::Workspace(error) => match error {
+        Error::File(FileError::Missing) => ProblemCode::WorkspaceMissing,
+        Error::File(FileError::NotAFile | FileError::Outside) => ProblemCode::WorkspaceRefused,
+        Error::Workspace(error) | Error::File(FileError::Path(error)) => match error {
             WorkspaceError::Missing => ProblemCode::WorkspaceMissing,
             WorkspaceError::NotAFolder => ProblemCode::WorkspaceNotAFolder,
             WorkspaceError::Outside => ProblemCode::WorkspaceRefused,

@@ -101,7 +101,7 @@ async fn forward(behind: &Behind, request: Request<Incoming>) -> Result<Response
         .limits
         .admit(behind.meter.tenant(), tenant.as_ref())
         .await?;
-    let (credential, payer) = gateway.credentials.of(behind.meter.tenant()).await?;
+    let (credential, payer) = gateway.credential(&behind.meter).await?;
     let bill = match (kind, asked, behind.meter.spender()) {
         (Kind::Message, Some(asked), Some(spender)) => {
             let order = Order {

@@ -59,6 +59,12 @@ impl Meter {
         }
     }
 
+    /// The session; nobody's where the CLI is asked about itself.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        let session = self.inner.account.session.as_ref();
+        session.map(|(session, _user)| *session)
+    }
+
     /// Whose it is.
     pub(super) fn tenant(&self) -> TenantId {
         self.inner.account.tenant

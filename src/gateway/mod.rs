@@ -15,20 +15,25 @@ mod forward;
 mod limits;
 pub mod meter;
 mod refusal;
+mod session_keys;
 mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{HeaderMap, HeaderValue};
+use secrecy::SecretString;
 use url::Url;
 
 use self::credential::{Credential, Credentials};
 use self::limits::ModelLimits;
-use crate::domain::Clock;
+use self::refusal::Refusal;
+use self::session_keys::SessionKeys;
+use crate::domain::{Clock, Payer, SessionId};
 use crate::lifecycle::Tasks;
 use crate::limits::Limits;
 use crate::limits::prices::PriceTable;
+use crate::security::sealing::SealError;
 use crate::security::tls;
 use crate::store::Store;
 
@@ -82,6 +87,7 @@ struct Shared {
     settings: GatewaySettings,
     client: reqwest::Client,
     credentials: Credentials,
+    session_keys: SessionKeys,
     limits: ModelLimits,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -108,6 +114,9 @@ pub enum GatewayError {
     /// Encryption cannot be set up.
     #[error("encryption cannot be set up")]
     Tls(#[source] rustls::Error),
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    Random(#[source] getrandom::Error),
 }
 
 impl Gateway {
@@ -140,6 +149,7 @@ impl Gateway {
                 settings,
                 client,
                 credentials,
+                session_keys: SessionKeys::new().map_err(GatewayError::Random)?,
                 limits,
                 store,
                 clock,
@@ -165,5 +175,39 @@ impl Gateway {
     /// Forgets which credential a tenant has: it was changed.
     pub fn forget_credential(&self, tenant: crate::domain::TenantId) {
         self.shared.credentials.forget(tenant);
+    }
+
+    /// Sets the key with which one session's agents ask the model, until it is forgotten or the server ends.
+    pub fn set_session_key(&self, session: SessionId, key: &SecretString) -> Result<(), SealError> {
+        self.shared.session_keys.set(session, key)
+    }
+
+    /// Whether a session has a key of its own.
+    #[must_use]
+    pub fn has_session_key(&self, session: SessionId) -> bool {
+        self.shared.session_keys.has(session)
+    }
+
+    /// Forgets a session's own key.
+    pub fn forget_session_key(&self, session: SessionId) {
+        self.shared.session_keys.forget(session);
+    }
+}
+
+impl Shared {
+    /// What a request proves itself with, and who pays for it: the session's own key, else its tenant's, else the platform's.
+    async fn credential(&self, meter: &Meter) -> Result<(Arc<Credential>, Payer), Refusal> {
+        let own = meter.session().map(|session| self.session_keys.of(session));
+        match own.transpose() {
+            Ok(Some(Some(own))) => Ok((Arc::new(own), Payer::Tenant)),
+            Ok(_) => self.credentials.of(meter.tenant()).await,
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a session's own key cannot be opened"
+                );
+                Err(Refusal::CredentialUnreadable)
+            }
+        }
     }
 }

@@ -61,6 +61,15 @@ pub fn give_all(folder: impl AsFd, user: u32) -> io::Result<()> {
     Ok(fchown(&folder, uid, gid)?)
 }
 
+/// Gives an open file to a user.
+pub fn give_file(file: impl AsFd, user: u32) -> io::Result<()> {
+    Ok(fchown(
+        file,
+        Some(Uid::from_raw(user)),
+        Some(Gid::from_raw(user)),
+    )?)
+}
+
 /// Lets a user pass through the folder that holds this one, and no other user.
 pub fn let_through_parent(folder: impl AsFd, user: u32) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -72,6 +72,15 @@ impl SealingKeys {
         Ok(Self { keys })
     }
 
+    /// A key that nobody knows.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; KEY_BYTES];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self {
+            keys: vec![Key::of(bytes)],
+        })
+    }
+
     /// Seals a secret for a purpose.
     pub fn seal(&self, purpose: &str, secret: &SecretString) -> Result<String, SealError> {
         let key = self.keys.first().ok_or(SealError::NoKey)?;
@@ -135,16 +144,20 @@ impl Key {
             let digits = std::str::from_utf8(digits).map_err(|_bad| BadKey)?;
             *byte = u8::from_str_radix(digits, 16).map_err(|_bad| BadKey)?;
         }
+        Ok(Self::of(bytes))
+    }
+
+    fn of(bytes: [u8; KEY_BYTES]) -> Self {
         // By this a key is known, and nothing of it told.
         let digest = Sha256::new_with_prefix("paddock sealing key")
             .chain_update(bytes)
             .finalize();
-        let (first, _) = digest.split_first_chunk::<4>().ok_or(BadKey)?;
-        let id = format!("{:08x}", u32::from_be_bytes(*first));
-        Ok(Self {
+        let [first, second, third, fourth, ..] = <[u8; 32]>::from(digest);
+        let id = format!("{:08x}", u32::from_be_bytes([first, second, third, fourth]));
+        Self {
             id,
             cipher: XChaCha20Poly1305::new(&bytes.into()),
-        })
+        }
     }
 }
 

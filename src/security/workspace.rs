@@ -261,7 +261,8 @@ fn give_like(tree: &Dir, path: &Path) -> Result<(), WorkspaceError> {
     ownership::give(&made, owner).map_err(explain)
 }
 
-fn explain(error: io::Error) -> WorkspaceError {
+/// What the file system says of a path.
+pub(super) fn explain(error: io::Error) -> WorkspaceError {
     use rustix::io::Errno;
     match Errno::from_io_error(&error) {
         Some(Errno::NOENT) => WorkspaceError::Missing,

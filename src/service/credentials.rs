@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
 use super::error::Error;
+use super::sessions::SessionDetails;
 use super::tenants::TenantService;
 use crate::domain::{
     AuditAction, AuditNote, Clock, CredentialKind, Principal, StoredCredential, TenantId, TenantName,
@@ -98,6 +99,30 @@ impl CredentialService {
         self.store.set_model_credential(tenant, &stored, &note).await?;
         gateway.forget_credential(tenant);
         Ok(stored.into())
+    }
+
+    /// Sets the key with which a session's agents ask the model. It is kept sealed, in this server's memory alone.
+    pub fn set_for_session(&self, session: &SessionDetails, key: &SecretString) -> Result<(), Error> {
+        let gateway = self.gateway.as_ref().ok_or(Error::GatewayOff)?;
+        let set = gateway.set_session_key(session.session.id, key);
+        set.map_err(|error| Error::Internal {
+            action: "a session's key was not sealed",
+            source: error.into(),
+        })
+    }
+
+    /// Whether this server has a key of a session's own.
+    #[must_use]
+    pub fn has_for_session(&self, session: &SessionDetails) -> bool {
+        let gateway = self.gateway.as_ref();
+        gateway.is_some_and(|gateway| gateway.has_session_key(session.session.id))
+    }
+
+    /// Forgets a session's own key.
+    pub fn forget_for_session(&self, session: &SessionDetails) {
+        if let Some(gateway) = &self.gateway {
+            gateway.forget_session_key(session.session.id);
+        }
     }
 
     /// What may be told of a tenant's credential.

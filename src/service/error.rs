@@ -11,6 +11,7 @@ use crate::domain::{PermissionDecision, TurnError, TurnErrorCode, TurnId};
 use crate::limits::TooOften;
 use crate::security::workspace::WorkspaceError;
 use crate::security::workspace_copy::CopyError;
+use crate::security::workspace_files::FileError;
 use crate::store::StoreError;
 
 /// Why a use case did not do what was asked.
@@ -198,6 +199,9 @@ pub enum Error {
     /// The workspace cannot be used.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
+    /// A file of a workspace cannot be used as it was asked for.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The server is stopping.
     #[error("the server is stopping")]
     ShuttingDown {

@@ -9,6 +9,7 @@ mod erasure;
 mod error;
 mod events;
 mod failures;
+mod files;
 mod forking;
 mod health;
 mod housekeeping;
@@ -34,9 +35,11 @@ pub use crate::agent::feed::FeedItem;
 pub use crate::agent::{OnBusy, OnLost};
 pub use crate::cluster::PeerRequest;
 pub use crate::limits::{Counted, Limits, Standing};
+pub use crate::security::keys::KeyIdentity;
 pub use crate::security::signing::hmac_by;
 pub use crate::security::workspace::WorkspaceError;
 pub use crate::security::workspace_copy::{CopyError, CopyLimits};
+pub use crate::security::workspace_files::FileError;
 pub use crate::store::StoreError;
 pub use attachments::{NewAttachment, is_supported};
 pub use authentication::{AuthenticationRules, AuthenticationService, Unauthenticated};
@@ -45,6 +48,7 @@ pub use delivering::{DeliveryRules, Dispatcher};
 pub use erasure::{Erased, ErasureService};
 pub use error::Error;
 pub use events::{EventOrder, EventRules, EventService};
+pub use files::FileService;
 pub use forking::{ForkOrder, ForkService};
 pub use health::{HealthReport, HealthService, ModelAccess};
 pub use housekeeping::{Housekeeping, KeepRules, Swept};
@@ -71,6 +75,8 @@ pub struct Services {
     pub turns: Arc<TurnService>,
     /// Reading sessions' logs.
     pub events: Arc<EventService>,
+    /// Files of workspaces.
+    pub files: Arc<FileService>,
     /// Forks of sessions.
     pub forks: Arc<ForkService>,
     /// Live agents, outside the conversation.

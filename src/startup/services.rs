@@ -14,10 +14,10 @@ use crate::security::sealing::SealingKeys;
 use crate::security::webhook_signing::WebhookSigner;
 use crate::security::workspace::Workspaces;
 use crate::service::{
-    AuthenticationService, CredentialService, ErasureService, EventRules, EventService, ForkService,
-    HealthService, Idempotency, MetricsService, ModelService, PeerService, PermissionService, Services,
-    SessionRules, SessionService, SpendingService, SteeringService, TenantService, TurnRules, TurnService,
-    WebhookService,
+    AuthenticationService, CredentialService, ErasureService, EventRules, EventService, FileService,
+    ForkService, HealthService, Idempotency, MetricsService, ModelService, PeerService, PermissionService,
+    Services, SessionRules, SessionService, SpendingService, SteeringService, TenantService, TurnRules,
+    TurnService, WebhookService,
 };
 use crate::settings::Settings;
 use crate::store::Store;
@@ -59,7 +59,7 @@ impl Parts<'_> {
             },
         ));
         let events = self.events(&sessions);
-        let webhooks = self.webhooks(&sessions);
+        let (webhooks, files) = (self.webhooks(&sessions), self.files(&sessions));
         let patience = settings.limits.idempotency_wait;
         let idempotency = Arc::new(Idempotency::new(store(), clock(), patience));
         let turns = TurnService::new(
@@ -119,6 +119,7 @@ impl Parts<'_> {
             turns,
             peers: Arc::new(peers),
             events: Arc::new(events),
+            files: Arc::new(files),
             forks: Arc::new(forks),
             steering: Arc::new(SteeringService::new(store(), agents(), Arc::clone(&sessions))),
             permissions: Arc::new(permissions),
@@ -155,6 +156,14 @@ impl Parts<'_> {
                 read_batch: self.settings.events.read_batch,
                 recheck_interval: self.settings.auth.recheck_interval,
             },
+        )
+    }
+
+    fn files(&self, sessions: &Arc<SessionService>) -> FileService {
+        FileService::new(
+            Arc::clone(sessions),
+            Arc::clone(&self.clock),
+            self.settings.limits.attachment_max_bytes,
         )
     }
 
