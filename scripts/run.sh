@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 export PADDOCK__AGENT__CLI_PATH="${PADDOCK__AGENT__CLI_PATH:-$(scripts/install-cli.sh)}"
 
 credential=
-for name in ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN CLAUDE_CODE_OAUTH_TOKEN \
+for name in ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN CLAUDE_CODE_OAUTH_TOKEN CLAUDE_CODE_AUTH_JSON \
   PADDOCK__MODEL__API_KEY PADDOCK__MODEL__AUTH_TOKEN PADDOCK__MODEL__OAUTH_TOKEN; do
   file="${name}_FILE"
   if [ -n "${!name:-}" ] || [ -n "${!file:-}" ]; then credential=yes; fi

@@ -13,27 +13,71 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use super::problem::{Problem, ProblemCode};
 use super::trace::TrustedProxies;
 use crate::domain::{Principal, Role, SessionId};
-use crate::service::{AuthenticationService, Counted, Error, Limits, Standing, Unauthenticated};
+use crate::service::{AuthenticationService, Counted, Error, KeyIdentity, Limits, Standing, Unauthenticated};
 
 /// Turns credentials into principals.
 #[derive(Debug, Clone)]
 pub struct Authenticator {
     service: Arc<AuthenticationService>,
     limits: Arc<Limits>,
+    anonymous: Anonymous,
+}
+
+/// Who callers without a credential are.
+#[derive(Debug, Clone)]
+pub enum Anonymous {
+    /// Whoever the server's settings say: nobody, where it asks for keys.
+    AsElsewhere,
+    /// Nobody.
+    Nobody,
+    /// This one, if no other web page sent them: whoever can reach a loopback address, a browser's pages among them, may be
+    /// made to call.
+    This(Arc<KeyIdentity>),
 }
 
 impl Authenticator {
     /// Callers are whom this service says, and may ask as often as these limits say.
     #[must_use]
     pub fn new(service: Arc<AuthenticationService>, limits: Arc<Limits>) -> Self {
-        Self { service, limits }
+        Self {
+            service,
+            limits,
+            anonymous: Anonymous::AsElsewhere,
+        }
+    }
+
+    /// The same at an address where callers without a credential are this one.
+    #[must_use]
+    pub fn at(&self, anonymous: Anonymous) -> Self {
+        Self {
+            anonymous,
+            ..self.clone()
+        }
+    }
+
+    /// Whom a request is from.
+    async fn whose(&self, request: &HttpRequest, address: Option<IpAddr>) -> Result<Principal, Problem> {
+        let key = presented(request.headers())
+            .map_err(|detail| Problem::new(ProblemCode::Unauthenticated).with_detail(detail))?;
+        let whose = match (key, &self.anonymous) {
+            (None, Anonymous::Nobody) => Err(Unauthenticated::Missing),
+            (None, Anonymous::This(identity)) => {
+                if is_of_this_machine(request) {
+                    self.service.authenticate_as(identity, address).await
+                } else {
+                    Err(Unauthenticated::Missing)
+                }
+            }
+            (key, _) => self.service.authenticate(key, address).await,
+        };
+        Ok(whose?)
     }
 
     /// Who calls, and the limit that is nearest to being reached.
     async fn admit(
         &self,
         address: Option<IpAddr>,
-        caller: impl Future<Output = Result<Principal, Unauthenticated>>,
+        caller: impl Future<Output = Result<Principal, Problem>>,
     ) -> Result<(Principal, Option<Standing>), Problem> {
         // Before anything is looked up: whoever guesses is stopped here.
         let of_address = self
@@ -72,7 +116,10 @@ pub async fn caller_of_socket(
         return Caller::<AsReader>::of(request).await;
     };
     let (authenticator, address) = parts(request)?;
-    let redeem = authenticator.service.redeem_ticket(ticket, session, address);
+    let redeem = async {
+        let redeemed = authenticator.service.redeem_ticket(ticket, session, address);
+        Ok(redeemed.await?)
+    };
     let admitted = authenticator.admit(address, redeem).await?;
     Ok(noted(request, admitted))
 }
@@ -94,6 +141,32 @@ fn noted(request: &HttpRequest, (principal, nearest): (Principal, Option<Standin
     }
     request.extensions_mut().insert(principal.clone());
     principal
+}
+
+/// Whether a request is addressed to this machine by a name that only this machine has, and is from no other web page: a page
+/// that has its own name lead here is found out by the first, any other by the second.
+fn is_of_this_machine(request: &HttpRequest) -> bool {
+    let is_loopback =
+        |authority: &str| {
+            let host = authority.rsplit_once(':').map_or(authority, |(host, port)| {
+                if port.ends_with(']') { authority } else { host }
+            });
+            host == "localhost"
+                || host
+                    .trim_matches(['[', ']'])
+                    .parse::<IpAddr>()
+                    .is_ok_and(|address| address.is_loopback())
+        };
+    let text = |name| request.headers().get(name).map(|value| value.to_str());
+    let to_here = matches!(text(header::HOST), Some(Ok(host)) if is_loopback(host));
+    let from_here = match text(header::ORIGIN) {
+        None => true,
+        Some(Ok(origin)) => origin
+            .split_once("://")
+            .is_some_and(|(_, host)| is_loopback(host)),
+        Some(Err(_)) => false,
+    };
+    to_here && from_here
 }
 
 /// The key in a request's headers.
@@ -205,9 +278,7 @@ impl<R: RequiredRole> FromRequest for Caller<R> {
         let request = request.clone();
         Box::pin(async move {
             let (authenticator, address) = parts(&request)?;
-            let key = presented(request.headers())
-                .map_err(|detail| Problem::new(ProblemCode::Unauthenticated).with_detail(detail))?;
-            let whose = authenticator.service.authenticate(key, address);
+            let whose = async { authenticator.whose(&request, address).await };
             let principal = noted(&request, authenticator.admit(address, whose).await?);
             require(&principal, R::ROLE)?;
             Ok(Self {

@@ -31,7 +31,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-pub use auth::Authenticator;
+pub use auth::{Anonymous, Authenticator};
 pub use v1::socket::SocketRules;
 
 use crate::domain::UserId;
@@ -72,6 +72,8 @@ pub struct ApiLimits {
     pub dialect_list_max: usize,
     /// The user for whom a dialect makes sessions where nobody names one.
     pub dialect_user: UserId,
+    /// Whether `openai` tells the calls of tools in its text.
+    pub dialect_shows_tools: bool,
     /// The longest request of another instance, in bytes.
     pub peer_request_max_bytes: usize,
 }
@@ -112,11 +114,21 @@ pub struct ServerOptions {
     pub trusted_proxies: Vec<IpNet>,
 }
 
-/// Serves on `listener`, once the answer is awaited: the API, and besides it `others`.
+/// What is served at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// The API, and others besides it.
+    All,
+    /// The others alone.
+    Others,
+}
+
+/// Serves on `listener`, once the answer is awaited: the API, unless the content is the others alone, and `others`.
 pub fn serve(
     state: ApiState,
     listener: TcpListener,
     options: &ServerOptions,
+    content: Content,
     others: impl Fn(&mut ServiceConfig<'_>) + Clone + Send + 'static,
 ) -> std::io::Result<Server> {
     let cors = options.clone();
@@ -126,7 +138,10 @@ pub fn serve(
     let cursors = web::Data::new(state.cursors);
     let sockets = web::Data::new(state.sockets);
     let proxies = web::Data::new(trace::TrustedProxies(options.trusted_proxies.clone()));
-    let document = openapi(&others);
+    let document = match content {
+        Content::All => openapi(&others),
+        Content::Others => document_of(&others),
+    };
     let known_paths = web::Data::new(fallback::KnownPaths::of(&document));
     let document = web::Data::new(docs::Document::new(&document)?);
     let mut server = HttpServer::new(move || {
@@ -140,12 +155,18 @@ pub fn serve(
             .app_data(proxies.clone())
             .app_data(known_paths.clone())
             .app_data(document.clone())
-            .configure(routes)
+            .configure(|config| {
+                if content == Content::All {
+                    routes(config);
+                }
+            })
             .configure(&others)
             .map(|app| {
-                app.configure(docs::configure)
-                    .configure(peers::configure)
-                    .default_service(web::to(fallback::not_here))
+                let app = match content {
+                    Content::All => app.configure(docs::configure).configure(peers::configure),
+                    Content::Others => app,
+                };
+                app.default_service(web::to(fallback::not_here))
             })
             .into_app()
             .wrap(Condition::new(!cors.cors_origins.is_empty(), cors_policy(&cors)))
@@ -249,6 +270,11 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
 pub fn openapi(others: &impl Fn(&mut ServiceConfig<'_>)) -> OpenApi {
     let app = App::new().into_utoipa_app().configure(routes).configure(others);
     docs::complete(app.split_for_parts().1)
+}
+
+/// The OpenAPI document of some routes alone.
+fn document_of(routes: &impl Fn(&mut ServiceConfig<'_>)) -> OpenApi {
+    App::new().into_utoipa_app().configure(routes).split_for_parts().1
 }
 
 fn cors_policy(options: &ServerOptions) -> Cors {

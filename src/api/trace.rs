@@ -57,6 +57,20 @@ impl TrustedProxies {
 }
 
 /// The id that a request is known by.
+/// What a request is called, in its answer's `X-Request-ID` and in the log.
+#[derive(Debug, Clone)]
+pub struct RequestName(String);
+
+impl RequestName {
+    /// This request's name.
+    #[must_use]
+    pub fn of(request: &HttpRequest) -> String {
+        let extensions = request.extensions();
+        let name = extensions.get::<Self>();
+        name.map(|name| name.0.clone()).unwrap_or_default()
+    }
+}
+
 fn request_id(request: &ServiceRequest) -> String {
     let sane = |id: &&str| {
         (1..=REQUEST_ID_MAX).contains(&id.len())
@@ -86,6 +100,7 @@ pub async fn around(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = request_id(&request);
+    request.extensions_mut().insert(RequestName(id.clone()));
     let begun = Instant::now();
     let client = request
         .app_data::<web::Data<TrustedProxies>>()

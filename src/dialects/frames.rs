@@ -1,6 +1,7 @@
 //! A turn's events as frames of another system's stream.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header;
@@ -10,7 +11,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use serde::Serialize;
 
 use crate::api::problem::Problem;
-use crate::service::{FeedItem, LogStream};
+use crate::service::{Error, FeedItem, LogStream};
 
 /// What there is to be told.
 #[derive(Clone, Copy)]
@@ -48,6 +49,17 @@ pub(super) fn of_turn(
     heartbeat: Duration,
     frame_of: impl FnMut(Told<'_>) -> Vec<u8> + 'static,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    of_items(events, heartbeat, b": keep-alive\n\n", frame_of)
+}
+
+/// The frames of events, as `frame_of` makes them, and this comment after each silence.
+pub(super) fn of_items(
+    events: impl Stream<Item = Result<Arc<FeedItem>, Error>> + 'static,
+    heartbeat: Duration,
+    comment: &'static [u8],
+    frame_of: impl FnMut(Told<'_>) -> Vec<u8> + 'static,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    let events = Box::pin(events);
     let frames = stream::unfold(
         (Some(events), frame_of),
         move |(events, mut frame_of)| async move {
@@ -56,7 +68,7 @@ pub(super) fn of_turn(
                 Ok(Some(Ok(item))) => (frame_of(Told::Event(&item)), true),
                 Ok(Some(Err(error))) => (frame_of(Told::Broken(Problem::from(error).code.title())), false),
                 Ok(None) => return None,
-                Err(_silence) => (b": keep-alive\n\n".to_vec(), true),
+                Err(_silence) => (comment.to_vec(), true),
             };
             Some((Bytes::from(frame), (goes_on.then_some(events), frame_of)))
         },

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod budget;
 pub mod clock;
 pub mod credential;
+mod dialect;
 pub mod event;
 pub mod event_id;
 pub mod ids;
@@ -37,6 +38,7 @@ pub use budget::{
 };
 pub use clock::{Clock, ManualClock, SharedClock, SystemClock};
 pub use credential::{CredentialKind, StoredCredential};
+pub use dialect::Dialect;
 pub use event::{Event, EventBody, EventKind, EventQuery, WaitsFor};
 pub use event_id::{Epoch, EventId};
 pub use ids::{

@@ -19,7 +19,7 @@ use crate::domain::{
     TenantName,
 };
 use crate::limits::tenants::Tenants;
-use crate::security::keys::{KeyRing, digest_of, id_of_configured, is_same};
+use crate::security::keys::{KeyIdentity, KeyRing, digest_of, id_of_configured, is_same};
 use crate::security::oidc::{OidcVerifier, TokenRefused, is_token};
 use crate::security::tickets::{Ticket, TicketKey};
 use crate::store::{Begun, Store, StoreError};
@@ -159,6 +159,25 @@ impl AuthenticationService {
         }
     }
 
+    /// Whom a caller without a credential is that came from `address`, where such callers are this one.
+    pub async fn authenticate_as(
+        &self,
+        identity: &KeyIdentity,
+        address: Option<IpAddr>,
+    ) -> Result<Principal, Unauthenticated> {
+        let tenant = self.configured.get(&identity.tenant);
+        let principal = Principal {
+            tenant: *tenant.ok_or(Unauthenticated::Missing)?,
+            tenant_name: identity.tenant.clone(),
+            role: identity.role,
+            user: identity.user.clone(),
+            credential: identity.name.clone(),
+            key: None,
+            address,
+        };
+        self.admit(principal).await
+    }
+
     /// Whether a caller who was let in may stay.
     pub async fn still_stands(&self, caller: &Principal) -> Result<bool, StoreError> {
         let Some(tenant) = self.tenants.get(caller.tenant).await? else {
@@ -271,12 +290,12 @@ impl AuthenticationService {
 
     async fn whose(&self, key: &str, address: Option<IpAddr>) -> Result<Principal, Unauthenticated> {
         let digest = digest_of(key);
-        let (tenant, principal) = if let Some(oidc) = self.oidc.as_ref().filter(|_| is_token(key)) {
+        let principal = if let Some(oidc) = self.oidc.as_ref().filter(|_| is_token(key)) {
             self.bearer(oidc, key, address).await?
         } else if let Some(identity) = self.ring.find(digest) {
             let tenant = self.configured.get(&identity.tenant);
             let tenant = *tenant.ok_or(Unauthenticated::Unknown)?;
-            let principal = Principal {
+            Principal {
                 tenant,
                 tenant_name: identity.tenant.clone(),
                 role: identity.role,
@@ -284,14 +303,13 @@ impl AuthenticationService {
                 credential: identity.name.clone(),
                 key: Some(id_of_configured(digest)),
                 address,
-            };
-            (tenant, principal)
+            }
         } else {
             let found = self.stored(digest).await?.ok_or(Unauthenticated::Unknown)?;
             let (tenant, key) = &*found;
             self.check(key, address)?;
             self.note_use(*tenant, key).await;
-            let principal = Principal {
+            Principal {
                 tenant: *tenant,
                 tenant_name: self.default.name.clone(),
                 role: key.role,
@@ -299,10 +317,15 @@ impl AuthenticationService {
                 credential: key.name.clone(),
                 key: Some(key.id),
                 address,
-            };
-            (*tenant, principal)
+            }
         };
-        let tenant = self.tenants.get(tenant).await?.ok_or(Unauthenticated::Unknown)?;
+        self.admit(principal).await
+    }
+
+    /// The principal, if its tenant's credentials are taken.
+    async fn admit(&self, principal: Principal) -> Result<Principal, Unauthenticated> {
+        let tenant = self.tenants.get(principal.tenant).await?;
+        let tenant = tenant.ok_or(Unauthenticated::Unknown)?;
         // Whoever runs the platform may always undo it.
         if tenant.suspended_at.is_some() && principal.role != Role::Admin {
             return Err(Unauthenticated::Suspended);
@@ -319,7 +342,7 @@ impl AuthenticationService {
         oidc: &OidcVerifier,
         token: &str,
         address: Option<IpAddr>,
-    ) -> Result<(TenantId, Principal), Unauthenticated> {
+    ) -> Result<Principal, Unauthenticated> {
         let identity = oidc.verify(token).await.map_err(|refused| match refused {
             TokenRefused::Unreachable(error) => {
                 tracing::error!(
@@ -332,7 +355,7 @@ impl AuthenticationService {
         })?;
         let tenant = self.store.find_tenant(&identity.tenant).await?;
         let tenant = tenant.ok_or(Unauthenticated::TokenTenant)?;
-        let principal = Principal {
+        Ok(Principal {
             tenant: tenant.id,
             tenant_name: tenant.name,
             role: identity.role,
@@ -340,8 +363,7 @@ impl AuthenticationService {
             credential: format!("token of {}", identity.subject),
             key: None,
             address,
-        };
-        Ok((tenant.id, principal))
+        })
     }
 
     fn check(&self, key: &ApiKey, address: Option<IpAddr>) -> Result<(), Unauthenticated> {

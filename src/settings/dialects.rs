@@ -1,9 +1,11 @@
 //! `dialects`: other systems' wire formats.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::require;
-use crate::domain::UserId;
+use crate::domain::{Dialect, Role, TenantName, UserId};
 
 /// Other systems' wire formats.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -13,10 +15,20 @@ pub struct DialectsSection {
     pub list_max: usize,
     /// The user for whom sessions are made where neither the request nor its credential names one.
     pub user_id: UserId,
+    /// Whether `openai` tells the calls of tools in its text.
+    pub openai_shows_tools: bool,
     /// `claude-agent-http`.
     pub claude_agent_http: DialectSettings,
+    /// `claude-agent-server`.
+    pub claude_agent_server: DialectSettings,
     /// `claude-code-sse`.
     pub claude_code_sse: DialectSettings,
+    /// `codeagents-proxy`.
+    pub codeagents_proxy: DialectSettings,
+    /// `mcp-coding-agents`.
+    pub mcp_coding_agents: DialectSettings,
+    /// `openai`.
+    pub openai: DialectSettings,
 }
 
 /// One of them.
@@ -25,59 +37,136 @@ pub struct DialectsSection {
 pub struct DialectSettings {
     /// Whether it is there.
     pub enabled: bool,
-    /// What its paths begin with.
+    /// What its paths begin with on the platform's own port.
     pub prefix: String,
+    /// An address of its own, on which its paths are the original's; none when null.
+    #[serde(default)]
+    pub bind: Option<SocketAddr>,
+    /// Whom callers without a credential are at that address, which must be a loopback one; they are refused when null.
+    #[serde(default)]
+    pub anonymous: Option<AnonymousSettings>,
 }
 
-impl DialectSettings {
-    /// Its prefix, if it is there.
-    #[must_use]
-    pub fn mounted(&self) -> Option<String> {
-        self.enabled.then(|| self.prefix.clone())
-    }
+/// Whom callers without a credential are.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnonymousSettings {
+    /// Their tenant.
+    pub tenant: TenantName,
+    /// What they may do.
+    pub role: Role,
+    /// The one user they act for; any of the tenant when null.
+    #[serde(default)]
+    pub user_id: Option<UserId>,
 }
 
 impl Default for DialectsSection {
     fn default() -> Self {
+        let at = |prefix: &str| DialectSettings {
+            enabled: true,
+            prefix: prefix.to_owned(),
+            bind: None,
+            anonymous: None,
+        };
         Self {
             list_max: 1000,
             user_id: UserId::default(),
-            claude_agent_http: DialectSettings {
-                enabled: true,
-                prefix: "/compat/claude-agent-http".to_owned(),
-            },
-            claude_code_sse: DialectSettings {
-                enabled: true,
-                // Its paths collide with nothing.
-                prefix: String::new(),
-            },
+            openai_shows_tools: false,
+            claude_agent_http: at("/compat/claude-agent-http"),
+            // The paths of those without a prefix collide with nothing.
+            claude_agent_server: at(""),
+            claude_code_sse: at(""),
+            codeagents_proxy: at(""),
+            mcp_coding_agents: at("/compat/mcp-coding-agents"),
+            openai: at(""),
         }
     }
 }
 
 impl DialectsSection {
+    /// Those that are switched on.
+    pub fn enabled(&self) -> impl Iterator<Item = (Dialect, &DialectSettings)> {
+        self.all()
+            .into_iter()
+            .map(|(dialect, _, settings)| (dialect, settings))
+            .filter(|(_, settings)| settings.enabled)
+    }
+
+    /// Whether callers without a credential are somebody in one of them.
+    pub(super) fn has_anonymous(&self) -> bool {
+        self.enabled().any(|(_, settings)| settings.anonymous.is_some())
+    }
+
+    /// Each with its key.
+    fn all(&self) -> [(Dialect, &'static str, &DialectSettings); 6] {
+        [
+            (
+                Dialect::ClaudeAgentHttp,
+                "claude_agent_http",
+                &self.claude_agent_http,
+            ),
+            (
+                Dialect::ClaudeAgentServer,
+                "claude_agent_server",
+                &self.claude_agent_server,
+            ),
+            (Dialect::ClaudeCodeSse, "claude_code_sse", &self.claude_code_sse),
+            (
+                Dialect::CodeagentsProxy,
+                "codeagents_proxy",
+                &self.codeagents_proxy,
+            ),
+            (
+                Dialect::McpCodingAgents,
+                "mcp_coding_agents",
+                &self.mcp_coding_agents,
+            ),
+            (Dialect::Openai, "openai", &self.openai),
+        ]
+    }
+
     pub(super) fn check(&self, problems: &mut Vec<String>) {
         require(
             self.list_max > 0,
             problems,
             "dialects.list_max: must be at least 1",
         );
-        let (agent_http, code_sse) = (&self.claude_agent_http, &self.claude_code_sse);
-        agent_http.check("claude_agent_http", false, problems);
-        code_sse.check("claude_code_sse", true, problems);
-        require(
-            agent_http.prefix != code_sse.prefix,
-            problems,
-            "dialects.claude_code_sse.prefix: is another dialect's",
-        );
+        let enabled: Vec<_> = self
+            .all()
+            .into_iter()
+            .filter(|(_, _, settings)| settings.enabled)
+            .collect();
+        for (index, (dialect, name, settings)) in enabled.iter().enumerate() {
+            settings.check(*dialect, name, problems);
+            for (_, other, others) in enabled.iter().take(index) {
+                require(
+                    !overlap(&settings.prefix, &others.prefix),
+                    problems,
+                    &format!("dialects.{name}.prefix: lies in dialects.{other}.prefix, or holds it"),
+                );
+                let same_port = |one: &DialectSettings| one.bind.filter(|bind| bind.port() != 0);
+                require(
+                    same_port(settings).is_none() || same_port(settings) != same_port(others),
+                    problems,
+                    &format!("dialects.{name}.bind: is dialects.{other}.bind"),
+                );
+            }
+        }
     }
 }
 
+/// Whether one prefix lies in the other. Those without one lie beside each other.
+fn overlap(one: &str, other: &str) -> bool {
+    let holds = |outer: &str, inner: &str| format!("{inner}/").starts_with(&format!("{outer}/"));
+    !one.is_empty() && !other.is_empty() && (holds(one, other) || holds(other, one))
+}
+
 impl DialectSettings {
-    /// `at_root`: whether it may have no prefix, since its paths are nobody else's.
-    fn check(&self, name: &str, at_root: bool, problems: &mut Vec<String>) {
+    fn check(&self, dialect: Dialect, name: &str, problems: &mut Vec<String>) {
         // The platform's own paths are not given away.
         const OWN: [&str; 5] = ["api", "internal", "docs", "health", "metrics"];
+        // Their paths are the platform's too.
+        let needs_prefix = matches!(dialect, Dialect::ClaudeAgentHttp | Dialect::McpCodingAgents);
         let parts: Vec<_> = self.prefix.split('/').skip(1).collect();
         let good = |part: &&str| {
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -87,11 +176,19 @@ impl DialectSettings {
             && parts.iter().all(good)
             && parts.first().is_some_and(|first| !OWN.contains(first));
         require(
-            is_path || (at_root && self.prefix.is_empty()),
+            is_path || (!needs_prefix && self.prefix.is_empty()),
             problems,
             &format!(
                 "dialects.{name}.prefix: must be a path such as /compat/NAME, of A-Z a-z 0-9 . _ -, and none of the \
                  platform's own"
+            ),
+        );
+        require(
+            self.anonymous.is_none() || self.bind.is_some_and(|bind| bind.ip().is_loopback()),
+            problems,
+            &format!(
+                "dialects.{name}.anonymous: is possible only with a dialects.{name}.bind on a loopback address; elsewhere a \
+                 credential is always needed"
             ),
         );
     }

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::fs;
 
+use serde_json::Value;
+
 use super::load::SettingsError;
 
 /// What every variable of ours begins with.
@@ -72,6 +74,16 @@ pub(super) const SECRETS: &[&str] = &[
     "PADDOCK__MODEL__OAUTH_TOKEN",
 ];
 
+/// The variable in which one of the originals takes what the CLI's own login wrote down.
+pub(super) const AUTH_JSON: &str = "CLAUDE_CODE_AUTH_JSON";
+
+/// Where a credential for the model may come from.
+const CREDENTIALS: [&str; 3] = [
+    "PADDOCK__MODEL__API_KEY",
+    "PADDOCK__MODEL__AUTH_TOKEN",
+    "PADDOCK__MODEL__OAUTH_TOKEN",
+];
+
 /// The settings that are lists; in a variable, their entries are separated by commas.
 pub(super) const LISTS: &[&str] = &[
     "api.cors_origins",
@@ -126,6 +138,7 @@ pub(super) fn settings_in(
             settings.insert((*secret).to_owned(), value);
         }
     }
+    let login = given.get(AUTH_JSON).map(|text| credential_in(text)).transpose()?;
     for (name, value) in given {
         let is_secret_file = name
             .strip_suffix("_FILE")
@@ -138,7 +151,32 @@ pub(super) fn settings_in(
         }
         settings.insert(name.to_owned(), value.to_owned());
     }
+    // A credential that is named as one counts more.
+    if let Some((name, value)) = login
+        && !CREDENTIALS.iter().any(|name| settings.contains_key(*name))
+    {
+        settings.insert(name.to_owned(), value);
+    }
     Ok(settings)
+}
+
+/// The credential in what the CLI's own login wrote down: a token of a subscription, else a key.
+fn credential_in(text: &str) -> Result<(&'static str, String), SettingsError> {
+    let json: Value =
+        serde_json::from_str(text).map_err(|_not_json| SettingsError::AuthJson("is not JSON"))?;
+    let text = |pointer: &str| {
+        json.pointer(pointer)
+            .and_then(Value::as_str)
+            .map(ToOwned::to_owned)
+    };
+    if let Some(token) = text("/claudeAiOauth/accessToken") {
+        return Ok(("PADDOCK__MODEL__OAUTH_TOKEN", token));
+    }
+    text("/primaryApiKey")
+        .map(|key| ("PADDOCK__MODEL__API_KEY", key))
+        .ok_or(SettingsError::AuthJson(
+            "holds neither claudeAiOauth.accessToken nor primaryApiKey",
+        ))
 }
 
 /// What a variable says, or the file that it names if it is a secret's.
@@ -168,10 +206,32 @@ fn value_of(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
     use crate::settings::Settings;
+
+    #[test]
+    fn what_the_clis_login_wrote_down_is_a_credential_unless_another_is_named() {
+        let read = |json: &str, others: &[(&str, &str)]| {
+            let own = (AUTH_JSON.to_owned(), json.to_owned());
+            let others = others
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            settings_in(&others.chain([own]).collect::<Vec<_>>())
+        };
+        let login =
+            r#"{"claudeAiOauth": {"accessToken": "sk-ant-oat", "refreshToken": "r", "expiresAt": 1}}"#;
+        let found = read(login, &[]).unwrap();
+        assert_eq!(found["PADDOCK__MODEL__OAUTH_TOKEN"], "sk-ant-oat");
+        let found = read(r#"{"primaryApiKey": "sk-ant-api"}"#, &[]).unwrap();
+        assert_eq!(found["PADDOCK__MODEL__API_KEY"], "sk-ant-api");
+        let found = read(login, &[("ANTHROPIC_API_KEY", "sk-ant-named")]).unwrap();
+        assert_eq!(found["PADDOCK__MODEL__API_KEY"], "sk-ant-named");
+        assert!(!found.contains_key("PADDOCK__MODEL__OAUTH_TOKEN"));
+        for (json, words) in [("{", "is not JSON"), ("{}", "holds neither")] {
+            let error = read(json, &[("ANTHROPIC_API_KEY", "sk-ant-named")]).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
 
     #[test]
     fn every_list_can_be_set_by_a_variable_or_says_that_it_cannot() {

@@ -176,9 +176,7 @@ impl Settings {
     /// Whether the server must not start without a jail that holds.
     #[must_use]
     pub fn needs_jail(&self) -> bool {
-        self.isolation
-            .required
-            .unwrap_or_else(|| !self.auth.is_for_one_user())
+        self.isolation.required.unwrap_or_else(|| !self.is_for_one_user())
     }
 }
 

@@ -65,6 +65,9 @@ pub enum SettingsError {
     /// A secret is given twice.
     #[error("{0} and {0}_FILE are both set; choose one")]
     TwoSources(String),
+    /// What the CLI's own login wrote down is not that.
+    #[error("CLAUDE_CODE_AUTH_JSON: {0}")]
+    AuthJson(&'static str),
     /// A setting can only be written in the file.
     #[error("{0}: this setting has no variable; write it in the settings file")]
     FileOnly(String),

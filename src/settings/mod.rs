@@ -35,7 +35,7 @@ pub use agent::AgentSection;
 pub use api::{ApiSection, Network};
 pub use auth::{AuthSection, KeySettings, OidcSettings};
 pub use defaults::DefaultsSection;
-pub use dialects::{DialectSettings, DialectsSection};
+pub use dialects::{AnonymousSettings, DialectSettings, DialectsSection};
 pub use environment::{ALIASES, process_environment};
 pub use events::EventsSection;
 pub use extensions::{McpServers, PluginSettings};
@@ -100,6 +100,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether all that can call act for the same user.
+    #[must_use]
+    pub fn is_for_one_user(&self) -> bool {
+        self.auth.is_for_one_user() && !self.dialects.has_anonymous()
+    }
+
     /// What is wrong with these values, one sentence each, beginning with the setting's path.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {

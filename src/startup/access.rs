@@ -31,7 +31,10 @@ pub(super) async fn authentication(
     let name: TenantName = parse("auth", DEFAULT_TENANT)?;
     let ring = key_ring(settings, &name)?;
     let mut configured = HashMap::new();
-    for name in ring.identities().map(|identity| &identity.tenant) {
+    let anonymous = settings.dialects.enabled();
+    let anonymous = anonymous.filter_map(|(_, dialect)| Some(&dialect.anonymous.as_ref()?.tenant));
+    let keys = ring.identities().map(|identity| &identity.tenant);
+    for name in keys.chain(anonymous) {
         let tenant = ensure_tenant(&**store, &**clock, name).await?;
         configured.insert(name.clone(), tenant.id);
     }
@@ -39,7 +42,7 @@ pub(super) async fn authentication(
     let rules = AuthenticationRules {
         enforced: settings.auth.is_enforced(),
         // Where agents may be unfenced because only one user can exist, no other key may bring in another one.
-        stored_keys: !settings.auth.is_for_one_user(),
+        stored_keys: !settings.is_for_one_user(),
         stands: settings.auth.cache_ttl,
         ticket_ttl: settings.websocket.ticket_ttl,
         tickets: TicketKey::new(stores::shared_secret(&**store, "tickets").await?),

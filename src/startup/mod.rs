@@ -6,30 +6,31 @@
 pub mod access;
 mod cluster;
 mod fence;
+mod listening;
 mod parts;
 mod services;
 pub mod stores;
 mod webhooks;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle};
 use chrono::TimeDelta;
 use scripted_model::ScriptedModel;
 use secrecy::SecretString;
 use tokio::sync::oneshot;
 use utoipa::openapi::OpenApi;
 
+use self::listening::{Ports, stop_listening};
 use crate::agent::home::Homes;
 use crate::agent::launch::LaunchSettings;
 use crate::agent::{Agents, Resuming, Surroundings};
 use crate::api::page::CursorKey;
-use crate::api::{self, ApiState, Authenticator};
+use crate::api::{ApiState, Authenticator};
 use crate::cluster::{Cluster, JoinError};
 use crate::dialects;
-use crate::domain::{Clock, SharedClock};
+use crate::domain::{Clock, Dialect, SharedClock};
 use crate::gateway::billing::settle_abandoned;
 use crate::lifecycle::{Shutdown, Tasks};
 use crate::security::sealing::SealingKeys;
@@ -105,8 +106,9 @@ pub enum StartupError {
 
 /// A server that is bound and not yet run.
 pub struct Application {
-    server: Server,
+    servers: listening::Servers,
     address: SocketAddr,
+    dialects: Vec<(Dialect, SocketAddr)>,
     agents: Agents,
     store: Arc<dyn Store>,
     tasks: Tasks,
@@ -160,7 +162,8 @@ impl Stopper {
 impl Application {
     /// Makes all parts and binds the port. Must be called on the main runtime, which must outlive the server.
     pub async fn build(settings: Settings) -> Result<Self, StartupError> {
-        let (listener, address) = listen(&settings)?;
+        let listening = Ports::bind(&settings)?;
+        let (address, dialects) = (listening.address, listening.of_dialects());
         let offset = TimeDelta::seconds(settings.instance.clock_offset_seconds);
         let shared_clock = Arc::new(SharedClock::wrong_by(offset));
         let clock: Arc<dyn Clock> = Arc::<SharedClock>::clone(&shared_clock);
@@ -242,12 +245,11 @@ impl Application {
         tasks.spawn(async move { turns.resume_lost(lost_turns, told).await });
         let authenticator = Authenticator::new(authentication, limits);
         let state = api_state(&settings, services, authenticator, &*store).await?;
-        let others = dialects::routes(&parts::mounts(&settings.dialects));
-        let server = api::serve(state, listener, &parts::server_options(&settings), others)
-            .map_err(StartupError::Http)?;
+        let servers = listening.serve(&settings, &state)?;
         Ok(Self {
-            server,
+            servers,
             address,
+            dialects,
             agents,
             store,
             tasks,
@@ -272,6 +274,12 @@ impl Application {
         self.address
     }
 
+    /// The addresses of dialects that have one of their own.
+    #[must_use]
+    pub fn dialect_addresses(&self) -> &[(Dialect, SocketAddr)] {
+        &self.dialects
+    }
+
     /// The scripted model, if answers come from it.
     #[must_use]
     pub fn scripted_model(&self) -> Option<&ScriptedModel> {
@@ -289,10 +297,10 @@ impl Application {
 
     /// Serves until it is asked to end, then ends in order: turns, agents, connections, tasks, store.
     pub async fn run_until_stopped(self) -> Result<(), StartupError> {
-        let handle = self.server.handle();
-        let mut serving = std::pin::pin!(self.server);
+        let handles = self.servers.handles();
+        let mut serving = std::pin::pin!(self.servers.run());
         tokio::select! {
-            served = &mut serving => return served.map_err(StartupError::Http),
+            served = &mut serving => return served,
             () = self.shutdown.begun() => {}
         }
         let drain = self.drain.borrow().unwrap_or(self.drain_timeout);
@@ -302,7 +310,7 @@ impl Application {
         );
         // The port stays open meanwhile: new turns are told that the server stops, and running ones are answered.
         tokio::select! {
-            served = &mut serving => served.map_err(StartupError::Http)?,
+            served = &mut serving => served?,
             () = self.agents.shut_down(drain) => {}
         }
         self.shutdown.end_streams();
@@ -310,7 +318,7 @@ impl Application {
             // Whoever hears it leaves; if nobody does, it has left.
             let _told = leave.send(());
         }
-        stop_listening(&handle, &self.shutdown, serving).await?;
+        stop_listening(&handles, &self.shutdown, serving).await?;
         if !self.tasks.wait(TASK_GRACE).await {
             tracing::error!(tasks = self.tasks.running(), "not every task ended in time");
         }
@@ -324,16 +332,6 @@ impl Application {
         tracing::info!("stopped");
         Ok(())
     }
-}
-
-/// Binds the port: before anything is opened, since a second server on the same address must not touch the first one's
-/// store.
-fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), StartupError> {
-    let address = SocketAddr::new(settings.api.host, settings.api.port);
-    let bind = |source| StartupError::Bind { address, source };
-    let listener = TcpListener::bind(address).map_err(bind)?;
-    let address = listener.local_addr().map_err(bind)?;
-    Ok((listener, address))
 }
 
 /// Settles what servers left that are gone.
@@ -404,31 +402,6 @@ fn start_chores(
         cluster.cloned(),
     );
     tasks.spawn(housekeeping.run());
-}
-
-/// Ends the HTTP server; connections may finish what they are sending.
-async fn stop_listening(
-    handle: &ServerHandle,
-    shutdown: &Shutdown,
-    serving: std::pin::Pin<&mut Server>,
-) -> Result<(), StartupError> {
-    let graceful = tokio::time::timeout(CONNECTION_GRACE, handle.stop(true));
-    let stopped = async {
-        tokio::select! {
-            stopped = graceful => stopped.is_ok(),
-            () = shutdown.forced() => false,
-        }
-    };
-    let (stopped, served) = tokio::join!(
-        async {
-            if !stopped.await {
-                handle.stop(false).await;
-            }
-        },
-        serving
-    );
-    let () = stopped;
-    served.map_err(StartupError::Http)
 }
 
 /// The keys that secrets in the store are sealed with; none where none is set.

@@ -13,8 +13,8 @@ use crate::agent::fence::Fence;
 use crate::agent::launch::LaunchSettings;
 use crate::agent::{AgentSettings, DiskLimits, FeedLimits, QuestionSettings};
 use crate::api::{ApiLimits, ServerOptions, SocketRules};
-use crate::dialects::Mounts;
-use crate::domain::{Clock, CredentialKind, MicroUsd, TenantLimits};
+use crate::dialects::Mount;
+use crate::domain::{Clock, CredentialKind, Dialect, MicroUsd, TenantLimits};
 use crate::gateway::credential::{Credential, Credentials};
 use crate::gateway::{Gateway, GatewaySettings};
 use crate::guardian;
@@ -27,7 +27,7 @@ use crate::security::environment;
 use crate::security::sealing::SealingKeys;
 use crate::service::{CopyLimits, KeepRules, ModelAccess};
 use crate::settings::{
-    self, DialectsSection, ModelSection, OnTimeout, PluginSettings, Settings, UnknownPrice,
+    self, DialectSettings, DialectsSection, ModelSection, OnTimeout, PluginSettings, Settings, UnknownPrice,
 };
 use crate::store::Store;
 
@@ -264,15 +264,18 @@ pub(super) fn api_limits(settings: &Settings) -> ApiLimits {
         heartbeat: settings.events.heartbeat,
         dialect_list_max: settings.dialects.list_max,
         dialect_user: settings.dialects.user_id.clone(),
+        dialect_shows_tools: settings.dialects.openai_shows_tools,
         peer_request_max_bytes: settings.instance.message_max_bytes,
     }
 }
 
-pub(super) fn mounts(dialects: &DialectsSection) -> Mounts {
-    Mounts {
-        claude_agent_http: dialects.claude_agent_http.mounted(),
-        claude_code_sse: dialects.claude_code_sse.mounted(),
-    }
+/// The dialects on the platform's own port.
+pub(super) fn mounts(dialects: &DialectsSection) -> Vec<Mount> {
+    let mount = |(dialect, settings): (Dialect, &DialectSettings)| Mount {
+        dialect,
+        prefix: settings.prefix.clone(),
+    };
+    dialects.enabled().map(mount).collect()
 }
 
 pub(super) fn socket_rules(settings: &Settings) -> SocketRules {

@@ -13,7 +13,6 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use utoipa_actix_web::scope;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use self::refusal::{DetailView, Refusal, RefusalProblems, TurnRefusalProblems, answer};
@@ -30,21 +29,18 @@ use crate::service::{NewSession, Services, SessionDetails, SessionState};
 /// The version that clients of the original see.
 const VERSION: &str = "1.0.0";
 
-/// Its routes, under a prefix.
-pub(super) fn mount(config: &mut ServiceConfig<'_>, prefix: &str) {
-    config.service(
-        scope::scope(prefix)
-            .service(get_root)
-            .service(get_health)
-            .service(create_session)
-            .service(list_sessions)
-            .service(get_session)
-            .service(delete_session)
-            .service(resume_session)
-            .service(chat)
-            .service(stream_chat)
-            .default_service(web::to(not_here)),
-    );
+/// Its routes.
+pub(super) fn add_paths(config: &mut ServiceConfig<'_>) {
+    config
+        .service(get_root)
+        .service(get_health)
+        .service(create_session)
+        .service(list_sessions)
+        .service(get_session)
+        .service(delete_session)
+        .service(resume_session)
+        .service(chat)
+        .service(stream_chat);
 }
 
 /// What is at its root.
@@ -460,7 +456,7 @@ async fn find(services: &Services, caller: &Principal, id: &str) -> Result<Sessi
 }
 
 /// What no route takes, as `FastAPI` says it.
-async fn not_here(request: HttpRequest) -> HttpResponse {
+pub(super) async fn not_here(request: HttpRequest) -> HttpResponse {
     let known = request.app_data::<web::Data<KnownPaths>>();
     match known.and_then(|known| known.methods(request.path())) {
         Some(methods) => {

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::refusal::{Refusal, wrong};
 use crate::api::ApiLimits;
 use crate::domain::{SessionId, Subdir, UserId};
-use crate::service::{OnBusy, OnLost, TurnOrder};
+use crate::service::TurnOrder;
 
 /// The longest user's name, subfolder, session's id and message, in characters.
 const USER_MAX: usize = 64;
@@ -271,15 +271,11 @@ pub(super) fn read_chat(body: &[u8], limits: &ApiLimits) -> Result<TurnOrder, Re
         return fields.end(None);
     };
     fields.end(Some(()))?;
+    // One that cannot be an id of ours is nobody's.
+    let session = session.parse::<SessionId>().map_err(|_invalid| Refusal::gone())?;
     Ok(TurnOrder {
-        // One that cannot be an id of ours is nobody's.
-        session: session.parse::<SessionId>().map_err(|_invalid| Refusal::gone())?,
-        message,
-        attachments: Vec::new(),
         timeout: Some(timeout),
-        on_busy: OnBusy::Reject,
-        on_lost: OnLost::Fail,
-        once: None,
+        ..TurnOrder::new(session, message)
     })
 }
 

@@ -4,13 +4,13 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::{Stream, StreamExt as _, stream};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::dialects::frames::{self, Told};
+use crate::dialects::iso_of;
 use crate::domain::{EventKind, SessionId};
 use crate::service::{FeedItem, LogStream};
 
@@ -67,11 +67,6 @@ pub(super) struct ToolView {
     input: Value,
 }
 
-/// A time as JavaScript's `toISOString` writes one.
-pub(super) fn iso(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Millis, true)
-}
-
 /// All frames of a turn.
 pub(super) fn frames_of(
     session: SessionId,
@@ -113,11 +108,8 @@ impl Speech {
         let Ok(event) = serde_json::from_slice::<Value>(&item.json) else {
             return Vec::new();
         };
-        self.timestamp = event
-            .get("created_at")
-            .and_then(|time| time.as_str()?.parse::<DateTime<Utc>>().ok())
-            .map(iso)
-            .unwrap_or_default();
+        let at = event.get("created_at").and_then(Value::as_str);
+        self.timestamp = iso_of(at.unwrap_or_default());
         self.frames_of(item, &event)
     }
 

@@ -19,43 +19,35 @@ use serde_json::Map;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::response::Response;
 use utoipa::{IntoResponses, ToSchema};
-use utoipa_actix_web::scope;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use self::answer::{Frame, frames_of, iso};
-use super::{frames, listing, refusing};
+use self::answer::{Frame, frames_of};
+use super::{frames, iso, listing, refusing};
 use crate::api::ApiLimits;
 use crate::api::auth::{AsMember, AsReader, Caller};
 use crate::api::input::read_bytes;
 use crate::api::problem::{Problem, ProblemCode};
 use crate::domain::{Principal, SessionId, SessionOptions, UserId};
 use crate::service::{
-    Error, LogStream, NewSession, OnBusy, OnLost, Services, SessionDetails, SessionState, TurnOrder,
+    Error, LogStream, NewSession, OnBusy, Services, SessionDetails, SessionState, TurnOrder,
 };
 
 /// What is sent of a turn's events; without a character set, as the original sends it.
 const EVENT_STREAM: &str = "text/event-stream";
 
-/// Its routes, under a prefix; without one, its `/health` is the platform's.
-pub(super) fn mount(config: &mut ServiceConfig<'_>, prefix: &str) {
-    if prefix.is_empty() {
-        config
-            .service(create_session)
-            .service(list_sessions)
-            .service(delete_session)
-            .service(stream_prompt)
-            .service(execute);
-    } else {
-        config.service(
-            scope::scope(prefix)
-                .service(get_health)
-                .service(create_session)
-                .service(list_sessions)
-                .service(delete_session)
-                .service(stream_prompt)
-                .service(execute),
-        );
-    }
+/// Its routes.
+pub(super) fn add_paths(config: &mut ServiceConfig<'_>) {
+    config
+        .service(create_session)
+        .service(list_sessions)
+        .service(delete_session)
+        .service(stream_prompt)
+        .service(execute);
+}
+
+/// Its routes that the platform has too.
+pub(super) fn add_platform_paths(config: &mut ServiceConfig<'_>) {
+    config.service(get_health);
 }
 
 /// How the server is.
@@ -514,13 +506,8 @@ async fn begin(
     message: String,
 ) -> Result<LogStream, Refusal> {
     let order = TurnOrder {
-        session,
-        message,
-        attachments: Vec::new(),
-        timeout: None,
         on_busy: OnBusy::Queue,
-        on_lost: OnLost::Fail,
-        once: None,
+        ..TurnOrder::new(session, message)
     };
     Ok(services.turns.stream(caller, order, None).await?)
 }

@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::chunks;
+use super::recorded::Recorder;
 use crate::support::{Answer, AppBuilder, Client, until};
 
 const BASE: &str = "/compat/claude-agent-http";
@@ -525,4 +526,59 @@ async fn it_is_where_the_settings_say_and_lists_as_much_as_they_say() {
             .status(),
         404
     );
+}
+
+#[tokio::test]
+async fn every_documented_exchange_is_as_it_was() {
+    let app = AppBuilder::real().start();
+    let mut recorder = Recorder::new(app.client(), &app.folder.path().join("workspaces"));
+    let at = |path: &str| format!("{BASE}{path}");
+    recorder.get(&at("/health")).await.expect(200);
+    recorder.get(&at("/")).await.expect(200);
+    let sessions = at("/api/v1/sessions");
+    let whole =
+        json!({"user_id": "testuser", "subdir": "my-project", "metadata": {"env": "test", "app": "demo"}});
+    let made = recorder.post(&sessions, &whole).await.expect(201);
+    let session = made.text("session_id");
+    recorder.get(&sessions).await.expect(200);
+    recorder
+        .get(&format!("{sessions}?user_id=testuser"))
+        .await
+        .expect(200);
+    recorder.get(&format!("{sessions}/{session}")).await.expect(200);
+    recorder
+        .send(Method::POST, &format!("{sessions}/{session}/resume"), &[], None)
+        .await
+        .expect(200);
+    let message =
+        json!({"session_id": session, "message": "I look.\n% bash echo hello\n% say done", "timeout": 60});
+    recorder.post(&at("/api/v1/chat"), &message).await.expect(200);
+    recorder
+        .post(&at("/api/v1/chat/stream"), &message)
+        .await
+        .expect(200);
+    recorder
+        .post(&sessions, &json!({"user_id": "a b", "subdir": "../x"}))
+        .await
+        .expect(422);
+    recorder
+        .send(Method::POST, &sessions, &[], Some("{"))
+        .await
+        .expect(422);
+    recorder
+        .send(Method::PUT, &format!("{sessions}/{session}"), &[], None)
+        .await
+        .expect(405);
+    recorder.get(&at("/nowhere")).await.expect(404);
+    recorder
+        .delete(&format!("{sessions}/{session}"))
+        .await
+        .expect(204);
+    recorder.get(&format!("{sessions}/{session}")).await.expect(404);
+    recorder.post(&at("/api/v1/chat"), &message).await.expect(404);
+    recorder
+        .post(&at("/api/v1/chat/stream"), &message)
+        .await
+        .expect(200);
+    insta::assert_snapshot!(recorder.into_text());
 }

@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::chunks;
+use super::recorded::Recorder;
 use crate::support::{Answer, AppBuilder, Client, until};
 
 async fn frames(client: &Client, path: &str, body: &Value) -> Vec<Value> {
@@ -235,4 +236,37 @@ async fn of_a_prompt_that_is_refused_no_session_is_left() {
     assert!(!refused.expect(429).text("error").is_empty());
     let listed = client.get("/api/sessions").await.body;
     assert_eq!(listed, json!({"sessions": [{"sessionId": id}], "count": 1}));
+}
+
+#[tokio::test]
+async fn every_documented_exchange_is_as_it_was() {
+    let app = AppBuilder::real().start();
+    let mut recorder = Recorder::new(app.client(), &app.folder.path().join("workspaces"));
+    let made = recorder
+        .post("/api/sessions", &json!({"workspace": "project"}))
+        .await
+        .expect(200);
+    let session = made.text("sessionId");
+    recorder.get("/api/sessions").await.expect(200);
+    let prompt = json!({"prompt": "I look.\n% bash echo hello\n% say done"});
+    recorder
+        .post(&format!("/api/stream/{session}"), &prompt)
+        .await
+        .expect(200);
+    recorder
+        .post(&format!("/api/stream/{session}"), &json!({}))
+        .await
+        .expect(400);
+    recorder.post("/api/stream/nobody", &prompt).await.expect(404);
+    recorder.post("/api/execute", &prompt).await.expect(200);
+    recorder.post("/api/execute", &json!({})).await.expect(400);
+    recorder
+        .delete(&format!("/api/sessions/{session}"))
+        .await
+        .expect(200);
+    recorder
+        .delete(&format!("/api/sessions/{session}"))
+        .await
+        .expect(404);
+    insta::assert_snapshot!(recorder.into_text());
 }

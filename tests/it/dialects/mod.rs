@@ -1,7 +1,15 @@
 //! Other systems' clients: what they send, and what they are to get.
 
 mod claude_agent_http;
+mod claude_agent_server;
 mod claude_code_sse;
+mod clients;
+mod codeagents_proxy;
+mod faces;
+mod mcp_coding_agents;
+mod openai;
+mod ports;
+mod recorded;
 
 use serde_json::Value;
 

@@ -38,6 +38,8 @@ pub(crate) struct AppBuilder {
 pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     pub(crate) folder: Arc<tempfile::TempDir>,
+    /// Those of dialects that have a port of their own.
+    pub(crate) dialects: Vec<(String, SocketAddr)>,
     pub(crate) stopper: Stopper,
     pub(crate) model_url: Option<String>,
     thread: Option<JoinHandle<()>>,
@@ -171,15 +173,21 @@ impl AppBuilder {
                 let model_url = application
                     .scripted_model()
                     .map(scripted_model::ScriptedModel::base_url);
+                let dialects = application.dialect_addresses().iter();
+                let dialects = dialects
+                    .map(|(dialect, address)| (dialect.to_string(), *address))
+                    .collect();
                 started
-                    .send((application.address(), application.stopper(), model_url))
+                    .send((application.address(), dialects, application.stopper(), model_url))
                     .unwrap();
                 application.run_until_stopped().await.unwrap();
             });
         });
-        let (address, stopper, model_url) = is_started.recv_timeout(PATIENCE).expect("the server starts");
+        let (address, dialects, stopper, model_url) =
+            is_started.recv_timeout(PATIENCE).expect("the server starts");
         TestApp {
             address,
+            dialects,
             folder: self.folder,
             stopper,
             model_url,
@@ -210,6 +218,13 @@ impl TestApp {
     /// A client without a credential.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.address, None)
+    }
+
+    /// A client of a dialect that has a port of its own, with the key of this name if one is named.
+    pub(crate) fn client_of(&self, dialect: &str, name: Option<&str>) -> Client {
+        let mut all = self.dialects.iter();
+        let (_, address) = all.find(|(other, _)| other == dialect).unwrap();
+        Client::new(*address, name.map(key))
     }
 
     /// A client with the key of this name.
