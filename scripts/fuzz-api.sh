@@ -47,7 +47,7 @@ done
 
 checks=not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance
 # What a stream's schema describes is the data of its events; the tool takes it for whole frames. The tests hold each event.
-streams='(/stream|^/api/stream/.*|^/api/execute)$'
+streams='(/stream|^/api/stream/.*|^/api/execute|^/v1/chat/completions|^/v1/conversations/.*/events)$'
 run() {
   echo "fuzz-api: $1, $examples examples an operation, seed $seed"
   checked="$2"

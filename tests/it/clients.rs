@@ -159,7 +159,10 @@ async fn httpx_goes_on_with_the_last_id() {
     let port = cutter(&app).await;
     submit(&client, &session).await;
     // Debian's own, which has the package.
-    let mut python = Command::new("/usr/bin/python3");
+    let mut python = Command::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tools/test-clients/python/bin/python"
+    ));
     python
         .arg(script("follow.py"))
         .arg(format!(
@@ -367,4 +370,47 @@ async fn behind_nginx_a_tool_that_is_silent_for_longer_than_the_proxy_waits_surv
     let silent = Stream::behind_a_proxy(request.send().await.unwrap());
     assert_eq!(silent.rest().await.last().unwrap()["text"], "awake");
     assert_eq!(events.until("done").await.last().unwrap()["text"], "awake");
+}
+
+/// Runs the tests of one of our own client libraries against a server.
+async fn run_tests_of(folder: &str, program: &str, arguments: &[&str]) {
+    let app = AppBuilder::real()
+        .with_keys(&[("tests", "owner", "acme", None)])
+        .start();
+    let root = env!("CARGO_MANIFEST_DIR");
+    let mut command = Command::new(program.replace("ROOT", root));
+    command
+        .args(arguments)
+        .current_dir(format!("{root}/clients/{folder}"))
+        .env("PADDOCK_URL", format!("http://{}", app.address))
+        .env("PADDOCK_KEY", crate::support::key("tests"))
+        .env("no_proxy", "*")
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE * 5, command.output())
+        .await
+        .expect("they end")
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{told}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[tokio::test]
+async fn the_typescript_client_passes_its_tests() {
+    run_tests_of("typescript", "npm", &["test"]).await;
+}
+
+#[tokio::test]
+async fn the_python_client_passes_its_tests_and_is_typed() {
+    let python = "ROOT/tools/test-clients/python/bin/python";
+    run_tests_of(
+        "python",
+        python,
+        &["-m", "mypy", "--strict", "src", "tests", "examples"],
+    )
+    .await;
+    run_tests_of("python", python, &["-m", "pytest", "-q"]).await;
 }
