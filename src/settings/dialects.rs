@@ -9,7 +9,7 @@ use crate::domain::{Dialect, Role, TenantName, UserId};
 
 /// Other systems' wire formats.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(from = "Given")]
 pub struct DialectsSection {
     /// The most entries of a list that the original has no pages for.
     pub list_max: usize,
@@ -32,19 +32,86 @@ pub struct DialectsSection {
 }
 
 /// One of them.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Serialize)]
 pub struct DialectSettings {
     /// Whether it is there.
     pub enabled: bool,
     /// What its paths begin with on the platform's own port.
     pub prefix: String,
     /// An address of its own, on which its paths are the original's; none when null.
-    #[serde(default)]
     pub bind: Option<SocketAddr>,
     /// Whom callers without a credential are at that address, which must be a loopback one; they are refused when null.
-    #[serde(default)]
     pub anonymous: Option<AnonymousSettings>,
+}
+
+/// What is written of them: what is not written of one is its own default.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Given {
+    list_max: usize,
+    user_id: UserId,
+    openai_shows_tools: bool,
+    claude_agent_http: GivenDialect,
+    claude_agent_server: GivenDialect,
+    claude_code_sse: GivenDialect,
+    codeagents_proxy: GivenDialect,
+    mcp_coding_agents: GivenDialect,
+    openai: GivenDialect,
+}
+
+/// What is written of one.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct GivenDialect {
+    enabled: Option<bool>,
+    prefix: Option<String>,
+    bind: Option<SocketAddr>,
+    anonymous: Option<AnonymousSettings>,
+}
+
+impl Default for Given {
+    fn default() -> Self {
+        let defaults = DialectsSection::default();
+        Self {
+            list_max: defaults.list_max,
+            user_id: defaults.user_id,
+            openai_shows_tools: defaults.openai_shows_tools,
+            claude_agent_http: GivenDialect::default(),
+            claude_agent_server: GivenDialect::default(),
+            claude_code_sse: GivenDialect::default(),
+            codeagents_proxy: GivenDialect::default(),
+            mcp_coding_agents: GivenDialect::default(),
+            openai: GivenDialect::default(),
+        }
+    }
+}
+
+impl From<Given> for DialectsSection {
+    fn from(given: Given) -> Self {
+        let defaults = Self::default();
+        Self {
+            list_max: given.list_max,
+            user_id: given.user_id,
+            openai_shows_tools: given.openai_shows_tools,
+            claude_agent_http: given.claude_agent_http.or(defaults.claude_agent_http),
+            claude_agent_server: given.claude_agent_server.or(defaults.claude_agent_server),
+            claude_code_sse: given.claude_code_sse.or(defaults.claude_code_sse),
+            codeagents_proxy: given.codeagents_proxy.or(defaults.codeagents_proxy),
+            mcp_coding_agents: given.mcp_coding_agents.or(defaults.mcp_coding_agents),
+            openai: given.openai.or(defaults.openai),
+        }
+    }
+}
+
+impl GivenDialect {
+    fn or(self, defaults: DialectSettings) -> DialectSettings {
+        DialectSettings {
+            enabled: self.enabled.unwrap_or(defaults.enabled),
+            prefix: self.prefix.unwrap_or(defaults.prefix),
+            bind: self.bind.or(defaults.bind),
+            anonymous: self.anonymous.or(defaults.anonymous),
+        }
+    }
 }
 
 /// Whom callers without a credential are.

@@ -138,7 +138,7 @@ pub(super) fn settings_in(
             settings.insert((*secret).to_owned(), value);
         }
     }
-    let login = given.get(AUTH_JSON).map(|text| credential_in(text)).transpose()?;
+    let login = given.get(AUTH_JSON).map(|text| login_in(text)).transpose()?;
     for (name, value) in given {
         let is_secret_file = name
             .strip_suffix("_FILE")
@@ -152,31 +152,26 @@ pub(super) fn settings_in(
         settings.insert(name.to_owned(), value.to_owned());
     }
     // A credential that is named as one counts more.
-    if let Some((name, value)) = login
+    if let Some(login) = login
         && !CREDENTIALS.iter().any(|name| settings.contains_key(*name))
     {
+        let (name, value) = credential_in(&login).ok_or(SettingsError::AuthJson(
+            "holds neither claudeAiOauth.accessToken nor primaryApiKey, and no other credential is set",
+        ))?;
         settings.insert(name.to_owned(), value);
     }
     Ok(settings)
 }
 
+fn login_in(text: &str) -> Result<Value, SettingsError> {
+    serde_json::from_str(text).map_err(|_not_json| SettingsError::AuthJson("is not JSON"))
+}
+
 /// The credential in what the CLI's own login wrote down: a token of a subscription, else a key.
-fn credential_in(text: &str) -> Result<(&'static str, String), SettingsError> {
-    let json: Value =
-        serde_json::from_str(text).map_err(|_not_json| SettingsError::AuthJson("is not JSON"))?;
-    let text = |pointer: &str| {
-        json.pointer(pointer)
-            .and_then(Value::as_str)
-            .map(ToOwned::to_owned)
-    };
-    if let Some(token) = text("/claudeAiOauth/accessToken") {
-        return Ok(("PADDOCK__MODEL__OAUTH_TOKEN", token));
-    }
-    text("/primaryApiKey")
-        .map(|key| ("PADDOCK__MODEL__API_KEY", key))
-        .ok_or(SettingsError::AuthJson(
-            "holds neither claudeAiOauth.accessToken nor primaryApiKey",
-        ))
+fn credential_in(login: &Value) -> Option<(&'static str, String)> {
+    let text = |pointer: &str| Some(login.pointer(pointer)?.as_str()?.to_owned());
+    let token = text("/claudeAiOauth/accessToken").map(|token| ("PADDOCK__MODEL__OAUTH_TOKEN", token));
+    token.or_else(|| Some(("PADDOCK__MODEL__API_KEY", text("/primaryApiKey")?)))
 }
 
 /// What a variable says, or the file that it names if it is a secret's.
@@ -227,10 +222,13 @@ mod tests {
         let found = read(login, &[("ANTHROPIC_API_KEY", "sk-ant-named")]).unwrap();
         assert_eq!(found["PADDOCK__MODEL__API_KEY"], "sk-ant-named");
         assert!(!found.contains_key("PADDOCK__MODEL__OAUTH_TOKEN"));
-        for (json, words) in [("{", "is not JSON"), ("{}", "holds neither")] {
-            let error = read(json, &[("ANTHROPIC_API_KEY", "sk-ant-named")]).unwrap_err();
-            assert!(error.to_string().contains(words), "{error}");
-        }
+        let torn = read("{", &[("ANTHROPIC_API_KEY", "sk-ant-named")]).unwrap_err();
+        assert!(torn.to_string().contains("is not JSON"), "{torn}");
+        // As its documentation has it, where there is a key besides.
+        let documented = r#"{"session_key": "your-session-key"}"#;
+        read(documented, &[("ANTHROPIC_API_KEY", "sk-ant-named")]).unwrap();
+        let alone = read(documented, &[]).unwrap_err();
+        assert!(alone.to_string().contains("holds neither"), "{alone}");
     }
 
     #[test]

@@ -254,6 +254,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_written_of_a_dialect_is_its_own_default() {
+        let yaml = "dialects: {openai: {bind: '127.0.0.1:1'}, codeagents_proxy: {prefix: /proxy}}";
+        let environment = [
+            ("PADDOCK__DIALECTS__CLAUDE_AGENT_HTTP__ENABLED", "false"),
+            ("PADDOCK__DIALECTS__OPENAI__ANONYMOUS__TENANT", "acme"),
+            ("PADDOCK__DIALECTS__OPENAI__ANONYMOUS__ROLE", "member"),
+        ];
+        let dialects = load(yaml, &environment).unwrap().dialects;
+        assert!(!dialects.claude_agent_http.enabled);
+        assert_eq!(dialects.claude_agent_http.prefix, "/compat/claude-agent-http");
+        assert!(dialects.openai.enabled && dialects.openai.bind.is_some());
+        assert_eq!(dialects.openai.anonymous.unwrap().tenant.as_str(), "acme");
+        assert!(dialects.codeagents_proxy.enabled);
+        assert_eq!(dialects.codeagents_proxy.prefix, "/proxy");
+        assert!(refused("dialects: {openai: {prefx: /v}}", &[]).contains("dialects.openai"));
+    }
+
+    #[test]
     fn a_key_nobody_knows_is_told_with_its_path() {
         let from_file = refused("api: {prot: 1}", &[]);
         assert!(

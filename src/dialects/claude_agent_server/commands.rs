@@ -3,7 +3,7 @@
 use actix_web::web;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -16,7 +16,7 @@ use crate::domain::{Principal, SessionId, Subdir};
 use crate::service::{NewAttachment, OnBusy, Services, TurnOrder};
 
 /// What a client sends: `type`, and what the type asks for.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[schema(as = ClaudeAgentServerInput)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum InputMessage {
@@ -61,7 +61,7 @@ pub(super) enum InputMessage {
 }
 
 /// How a file's content is written in JSON.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, serde::Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[schema(as = ClaudeAgentServerEncoding)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Encoding {

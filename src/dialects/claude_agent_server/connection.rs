@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use utoipa::ToSchema;
 
 use super::super::verbatim::{Heard, Listener};
-use super::commands::{Desk, Encoding};
+use super::commands::{Desk, Encoding, InputMessage};
 use crate::api::ApiLimits;
 use crate::api::auth::Authenticator;
 use crate::api::v1::socket::SocketRules;
@@ -51,6 +51,16 @@ pub(super) enum OutputMessage {
         #[schema(nullable = false)]
         encoding: Option<Encoding>,
     },
+}
+
+/// A message of a connection: of the client's, or of the server's.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ClaudeAgentServerMessage)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "says in the document what goes over a connection")]
+pub(super) enum SocketMessage {
+    Input(InputMessage),
+    Output(OutputMessage),
 }
 
 impl OutputMessage {

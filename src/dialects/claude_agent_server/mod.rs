@@ -15,10 +15,9 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use self::commands::InputMessage;
 use self::config::{Config, QueryConfig};
 pub(super) use self::connection::Connected;
-use self::connection::{Connection, OutputMessage};
+use self::connection::{Connection, SocketMessage};
 use self::refusal::{ConfigRefusals, ConnectRefusals, ErrorView, Refusal, answered};
 use super::asking::{self, all_named, find_or_make_named, user_of};
 use crate::api::ApiLimits;
@@ -133,16 +132,15 @@ async fn set_config(
 
 /// Connect to the conversation
 ///
-/// Each message is a JSON object. The server's are `OutputMessage`s: `connected` at first, then what the CLI says from now on; the
-/// client's are `InputMessage`s. A caller who is connected already is told so, and let go.
+/// Each message is a JSON object. The server's (`ClaudeAgentServerOutput`) are `connected` at first, then what the CLI says from now on; the
+/// client's are `ClaudeAgentServerInput`. A caller who is connected already is told so, and let go.
 ///
 /// **Permissions**: `member`.
 #[utoipa::path(
     tag = "claude-agent-server",
     operation_id = "claude_agent_server_connect",
     responses(
-        (status = 101, description = "The connection is a WebSocket: what is sent is an `InputMessage`, what comes an `OutputMessage`"),
-        (status = 200, description = "Never sent: what would be said on the connection", content((InputMessage = "application/vnd.paddock.input+json"), (OutputMessage = "application/vnd.paddock.output+json"))),
+        (status = 101, description = "The connection is a WebSocket; these are its messages, one way and the other", body = SocketMessage),
         (status = 404, description = "That is no WebSocket", body = String, content_type = "text/plain"),
         ConnectRefusals,
     )

@@ -140,7 +140,7 @@ async fn create_session(
 
 /// List sessions
 ///
-/// The newest active ones, at most `dialects.list_max` of them, most recently used first.
+/// Those of this dialect among the newest `dialects.list_max` active sessions, most recently used first.
 ///
 /// **Permissions**: `reader`.
 #[utoipa::path(

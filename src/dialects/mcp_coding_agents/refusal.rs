@@ -186,15 +186,14 @@ pub(super) fn answered(request: &HttpRequest, result: Result<HttpResponse, Refus
         .app_data::<actix_web::web::Data<Services>>()
         .map(|services| services.sessions.now())
         .unwrap_or_default();
+    let standing = request.extensions().get::<Standing>().copied();
+    let standing = standing.map(|standing| (standing.limit, standing.left, standing.full_in));
     let (mut response, standing) = match result {
-        Ok(response) => {
-            let standing = request.extensions().get::<Standing>().copied();
-            (
-                response,
-                standing.map(|standing| (standing.limit, standing.left, standing.full_in)),
-            )
+        Ok(response) => (response, standing),
+        Err(refusal) => {
+            let (response, refused_by) = refused(request, refusal, now);
+            (response, refused_by.or(standing))
         }
-        Err(refusal) => refused(request, refusal, now),
     };
     if let Some((limit, left, full_in)) = standing {
         let reset = now + TimeDelta::from_std(full_in).unwrap_or_default();

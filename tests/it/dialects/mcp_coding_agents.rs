@@ -337,7 +337,8 @@ async fn limits_are_told_and_kept() {
     assert!(reset > chrono::Utc::now().timestamp_millis() - 1000, "{reset}");
     let full = client.post(&at("/sessions"), &json!({})).await;
     let message = full.body["error"]["message"].as_str().unwrap().to_owned();
-    is_error(full, 429, "MAX_SESSIONS_REACHED", &message);
+    let full = is_error(full, 429, "MAX_SESSIONS_REACHED", &message);
+    assert_eq!(full.header("x-ratelimit-remaining"), "1");
     client.get(&at("/sessions")).await.expect(200);
     let often = client.get(&at("/sessions")).await;
     let often = is_error(often, 429, "RATE_LIMIT_EXCEEDED", "Too many requests");
