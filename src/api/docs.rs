@@ -3,15 +3,17 @@
 use actix_web::http::header;
 use actix_web::{HttpResponse, get, web};
 use serde::Serialize;
+use strum::IntoEnumIterator as _;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{Components, Contact, Info, License, OpenApi, Tag};
+use utoipa::openapi::{Components, Contact, Info, License, OpenApi, PathItem, Tag};
 use utoipa::{PartialSchema as _, ToSchema};
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::{FieldError, ProblemCode, ProblemView};
 use super::v1::socket::{SocketCommand, SocketReply};
+use crate::domain::Dialect;
 
 /// What the API is, in a few words.
 const DESCRIPTION: &str = "A multi-tenant HTTP platform for Claude Code: every user gets agents that work in a folder of \
@@ -146,21 +148,35 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
     document.tags = Some(vec![
         tag("Sessions", "Conversations, each bound to one folder."),
         tag("Chat", "Turns: a prompt, and all that follows until its result."),
+        tag("Turns", "Turns by their ids: looked up, cancelled."),
+        tag("Permissions", "What agents ask, and what they are answered."),
+        tag("Steering", "Live agents, outside the conversation."),
         tag("Events", "Sessions' logs: read, followed, and over WebSockets."),
         tag("Webhooks", "Where a tenant's events are sent."),
         tag("Models", "The models that sessions can ask for."),
         tag("Admin", "Tenants, their keys and credentials, and the audit."),
         tag("Money", "Budgets, and what was spent."),
-        tag(
-            "claude-agent-http",
-            "The wire format of claude-agent-http, for its clients.",
-        ),
-        tag(
-            "claude-code-sse",
-            "The wire format of claude-code-sse, for its clients.",
-        ),
         tag("Health", "How the server is."),
         tag("About", "What this server is."),
     ]);
+    let tags = document.tags.get_or_insert_default();
+    for dialect in Dialect::iter().map(|dialect| dialect.to_string()) {
+        if document.paths.paths.values().any(|item| has_tag(item, &dialect)) {
+            tags.push(tag(
+                &dialect,
+                &format!("The wire format of {dialect}, for its clients."),
+            ));
+        }
+    }
     document
+}
+
+/// Whether an operation of a path has a tag.
+fn has_tag(item: &PathItem, tag: &str) -> bool {
+    let operations = [&item.get, &item.post, &item.put, &item.patch, &item.delete];
+    let tags = operations
+        .into_iter()
+        .flatten()
+        .filter_map(|operation| operation.tags.as_ref());
+    tags.flatten().any(|own| own == tag)
 }

@@ -7,7 +7,7 @@ use crate::api::ApiLimits;
 use crate::api::input::{broken_rules, read_bytes};
 use crate::api::problem::{Problem, ProblemCode};
 use crate::api::v1::options::SessionOptionsRequest;
-use crate::domain::{Principal, SessionOptions, UserId};
+use crate::domain::{Principal, SessionId, SessionOptions, UserId};
 use crate::service::{Error, NewSession, Services, SessionDetails, SessionQuery, SessionState};
 
 /// How many sessions of one name are looked at, of which there should be one.
@@ -106,4 +106,12 @@ pub(super) async fn all_named(
     };
     let page = services.sessions.list(caller, query, None, NAMESAKES_MAX).await?;
     Ok(page.items)
+}
+
+/// Closes a session that was made for one prompt.
+pub(super) async fn close(services: &Services, caller: &Principal, session: SessionId) {
+    if let Err(error) = services.sessions.close(caller, session).await {
+        tracing::warn!(session.id = %session, error = &error as &dyn std::error::Error,
+            "a session of one prompt was not closed; it will expire");
+    }
 }

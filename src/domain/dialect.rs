@@ -1,9 +1,9 @@
 //! Dialects: other systems whose clients find their wire format here.
 
-use strum::Display;
+use strum::{Display, EnumIter};
 
 /// A system whose wire format is spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Display)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Display, EnumIter)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Dialect {
     /// Sessions by id, a question and its answer; `FastAPI`'s errors.

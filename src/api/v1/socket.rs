@@ -1,13 +1,14 @@
 //! A session over a WebSocket: its events come, commands go. Each message is one JSON object.
 
 mod commands;
-mod connection;
+pub mod connection;
 pub mod line;
 
 use std::time::Duration;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
+use bytestring::ByteString;
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
@@ -24,8 +25,10 @@ use crate::api::idempotency::{Answer, IdempotencyKey, once};
 use crate::api::input::{CheckRequest, ValidQuery};
 use crate::api::problem::{FieldError, Problem, ProblemCode};
 use crate::api::responses::{SocketProblems, TicketProblems};
-use crate::service::Services;
-use connection::Connection;
+use crate::service::{FeedItem, Services};
+use commands::Desk;
+use connection::serve;
+use line::Line;
 
 pub use commands::{SocketCommand, SocketReply};
 
@@ -170,20 +173,24 @@ pub(in crate::api) async fn open_socket(
         .aggregate_continuations()
         .max_continuation_size(rules.message_max_bytes);
     let over = services.events.over(&caller);
-    let connection = Connection {
-        socket,
+    let rules = rules.get_ref().clone();
+    let line = Line::new(socket, rules.idle_timeout);
+    let desk = Desk {
         caller,
         session,
-        rules: rules.get_ref().clone(),
         limits,
         services,
         authenticator,
+    };
+    let served = async move {
+        let told = |event: &FeedItem| ByteString::try_from(event.json.clone()).ok();
+        serve(line, &rules, &desk, incoming, events, told, over).await;
     };
     #[expect(
         clippy::disallowed_methods,
         reason = "the connection is the worker's, like any response; what a command begins does not depend on it"
     )]
-    actix_web::rt::spawn(connection.serve(incoming, events, over));
+    actix_web::rt::spawn(served);
     Ok(response)
 }
 

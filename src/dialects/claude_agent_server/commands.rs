@@ -3,6 +3,7 @@
 use actix_web::web;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -12,6 +13,8 @@ use super::connection::OutputMessage;
 use super::refusal::Refusal;
 use crate::api::ApiLimits;
 use crate::api::auth::{Authenticator, count_request};
+use crate::api::v1::socket::connection;
+use crate::api::v1::socket::line::json;
 use crate::domain::{Principal, SessionId, Subdir};
 use crate::service::{NewAttachment, OnBusy, Services, TurnOrder};
 
@@ -82,9 +85,16 @@ pub(super) struct Desk {
     pub(super) authenticator: web::Data<Authenticator>,
 }
 
+impl connection::Desk for Desk {
+    const TAKES_BYTES: bool = true;
+
+    async fn answer(&self, message: &[u8]) -> Option<ByteString> {
+        json(&self.take(message).await?)
+    }
+}
+
 impl Desk {
-    /// Does what a message asks for; what the client is told of it, if anything.
-    pub(super) async fn take(&self, text: &[u8]) -> Option<OutputMessage> {
+    async fn take(&self, text: &[u8]) -> Option<OutputMessage> {
         let error = |error: String| Some(OutputMessage::Error { error });
         let message = serde_json::from_slice::<Value>(text).and_then(|message| {
             if message.is_object() {

@@ -1,26 +1,21 @@
-//! One open connection: the CLI's messages out, the client's in, one after the other.
+//! Connections: who has one, and what goes over it.
 
 use std::collections::HashSet;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use actix_web::web;
-use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, Session};
-use futures_util::StreamExt as _;
+use actix_ws::{AggregatedMessageStream, CloseCode, Session};
 use serde::Serialize;
 use serde_json::Value;
-use tokio::time::{Instant, MissedTickBehavior, interval};
 use utoipa::ToSchema;
 
 use super::super::verbatim::{Heard, Listener};
 use super::commands::{Desk, Encoding, InputMessage};
-use crate::api::ApiLimits;
-use crate::api::auth::Authenticator;
 use crate::api::v1::socket::SocketRules;
-use crate::api::v1::socket::line::{End, Line, SILENT, of_protocol};
-use crate::domain::{Principal, SessionId, TenantId, UserId};
-use crate::service::{FeedItem, LogStream, Over, Services};
+use crate::api::v1::socket::connection::serve;
+use crate::api::v1::socket::line::{End, Line, json};
+use crate::domain::{Principal, TenantId, UserId};
+use crate::service::{FeedItem, LogStream, Over};
 
 /// What a client is told.
 #[derive(Debug, Serialize, ToSchema)]
@@ -137,114 +132,29 @@ pub(super) fn turn_away(socket: Session, rules: &SocketRules, words: &str) {
         reason = "the connection is the worker's, like any response"
     )]
     actix_web::rt::spawn(async move {
-        let told = line.json(&error).await;
+        let told = line.tell(json(&error)).await;
         let end = told.map(|()| End::Close(CloseCode::Normal, ""));
         line.end(end.unwrap_or_else(|end| end)).await;
     });
 }
 
-/// One open connection.
-pub(super) struct Connection {
-    pub(super) seat: Seat,
-    pub(super) socket: Session,
-    pub(super) caller: Principal,
-    pub(super) session: SessionId,
-    pub(super) rules: SocketRules,
-    pub(super) limits: web::Data<ApiLimits>,
-    pub(super) services: web::Data<Services>,
-    pub(super) authenticator: web::Data<Authenticator>,
-}
-
-type Working<'a> = Pin<Box<dyn Future<Output = Option<OutputMessage>> + 'a>>;
-
-impl Connection {
-    /// Serves until the connection ends.
-    pub(super) async fn serve(
-        self,
-        mut incoming: AggregatedMessageStream,
-        mut events: LogStream,
-        over: impl Future<Output = Over>,
-    ) {
-        let _seat = self.seat;
-        let mut line = Line::new(self.socket, self.rules.idle_timeout);
-        let desk = Desk {
-            caller: self.caller,
-            session: self.session,
-            limits: self.limits,
-            services: self.services,
-            authenticator: self.authenticator,
-        };
-        let mut over = std::pin::pin!(over);
-        let mut pings = interval(self.rules.ping_interval);
-        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        pings.reset();
-        let mut heard = Instant::now();
-        let mut listener = Listener::default();
-        // One at a time: messages are done in the order in which they came.
-        let mut working: Option<Working<'_>> = None;
-        let mut step = line.json(&OutputMessage::Connected).await;
-        let end = loop {
-            if let Err(end) = step {
-                break end;
-            }
-            step = tokio::select! {
-                message = incoming.recv(), if working.is_none() => {
-                    heard = Instant::now();
-                    match message {
-                        Some(Ok(AggregatedMessage::Text(text))) => {
-                            let desk = &desk;
-                            working = Some(Box::pin(async move { desk.take(text.as_bytes()).await }));
-                            Ok(())
-                        }
-                        Some(Ok(AggregatedMessage::Binary(text))) => {
-                            let desk = &desk;
-                            working = Some(Box::pin(async move { desk.take(&text).await }));
-                            Ok(())
-                        }
-                        Some(Ok(AggregatedMessage::Ping(sent))) => line.pong(&sent).await,
-                        Some(Ok(AggregatedMessage::Pong(_))) => Ok(()),
-                        Some(Ok(AggregatedMessage::Close(_))) => Err(End::Close(CloseCode::Normal, "")),
-                        Some(Err(error)) => Err(of_protocol(&error)),
-                        None => Err(End::Gone),
-                    }
-                }
-                told = finished(&mut working) => {
-                    working = None;
-                    heard = Instant::now();
-                    match told {
-                        Some(told) => line.json(&told).await,
-                        None => Ok(()),
-                    }
-                }
-                event = events.next() => match event {
-                    Some(Ok(item)) => match OutputMessage::of(&mut listener, &item) {
-                        Some(told) => line.json(&told).await,
-                        None => Ok(()),
-                    },
-                    Some(Err(error)) => {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "a connection's log cannot be read");
-                        Err(End::Close(CloseCode::Error, "the log cannot be read"))
-                    }
-                    None => Err(End::Close(CloseCode::Normal, "the conversation has ended")),
-                },
-                _ = pings.tick() => {
-                    if working.is_none() && heard.elapsed() >= self.rules.idle_timeout {
-                        Err(End::Close(CloseCode::Other(SILENT), "silent for too long"))
-                    } else {
-                        line.ping().await
-                    }
-                }
-                why = &mut over => Err(why.into()),
-            };
-        };
-        line.end(end).await;
+/// Greets a client, and serves it until its connection ends.
+pub(super) async fn serve_seated(
+    seat: Seat,
+    mut line: Line,
+    rules: SocketRules,
+    desk: Desk,
+    incoming: AggregatedMessageStream,
+    events: LogStream,
+    over: impl Future<Output = Over>,
+) {
+    match line.tell(json(&OutputMessage::Connected)).await {
+        Ok(()) => {
+            let mut listener = Listener::default();
+            let told = |item: &FeedItem| json(&OutputMessage::of(&mut listener, item)?);
+            serve(line, &rules, &desk, incoming, events, told, over).await;
+        }
+        Err(end) => line.end(end).await,
     }
-}
-
-/// What came of the message that is worked on; never where none is.
-async fn finished(working: &mut Option<Working<'_>>) -> Option<OutputMessage> {
-    match working {
-        Some(working) => working.await,
-        None => std::future::pending().await,
-    }
+    drop(seat);
 }

@@ -15,13 +15,15 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use self::commands::Desk;
 use self::config::{Config, QueryConfig};
 pub(super) use self::connection::Connected;
-use self::connection::{Connection, SocketMessage};
+use self::connection::{SocketMessage, serve_seated};
 use self::refusal::{ConfigRefusals, ConnectRefusals, ErrorView, Refusal, answered};
 use super::asking::{self, all_named, find_or_make_named, user_of};
 use crate::api::ApiLimits;
 use crate::api::auth::{AsMember, AsReader, Authenticator, Caller};
+use crate::api::v1::socket::line::Line;
 use crate::api::v1::socket::{SocketRules, check_origin};
 use crate::domain::{EventKind, Principal, SessionChange, SessionOptions, UserId};
 use crate::service::{Error, EventOrder, NewSession, Services, SessionDetails};
@@ -196,21 +198,21 @@ async fn connect(
             .aggregate_continuations()
             .max_continuation_size(rules.message_max_bytes);
         let over = services.events.over(&caller);
-        let connection = Connection {
-            seat,
-            socket,
+        let rules = rules.get_ref().clone();
+        let line = Line::new(socket, rules.idle_timeout);
+        let desk = Desk {
             caller,
             session,
-            rules: rules.get_ref().clone(),
             limits,
             services,
             authenticator,
         };
+        let served = serve_seated(seat, line, rules, desk, incoming, events, over);
         #[expect(
             clippy::disallowed_methods,
             reason = "the connection is the worker's, like any response; what a message begins does not depend on it"
         )]
-        actix_web::rt::spawn(connection.serve(incoming, events, over));
+        actix_web::rt::spawn(served);
         Ok(response)
     };
     answered(opened.await)

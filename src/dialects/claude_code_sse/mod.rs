@@ -22,7 +22,7 @@ use utoipa::{IntoResponses, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use self::answer::{Frame, frames_of};
-use super::{frames, iso, listing, refusing};
+use super::{asking, frames, iso, listing, refusing};
 use crate::api::ApiLimits;
 use crate::api::auth::{AsMember, AsReader, Caller};
 use crate::api::input::read_bytes;
@@ -407,10 +407,7 @@ async fn execute(
         let session = made.session.id;
         let begun = begin(&services, &caller, session, prompt).await;
         let close = async move {
-            if let Err(error) = services.sessions.close(&caller, session).await {
-                tracing::warn!(session.id = %session, error = &error as &dyn std::error::Error,
-                    "a session of one prompt was not closed; it will expire");
-            }
+            asking::close(&services, &caller, session).await;
             Ok(Bytes::new())
         };
         let events = match begun {

@@ -335,11 +335,7 @@ async fn begin(
 
 /// Ends a session, if it ends with its answer.
 async fn closing(services: web::Data<Services>, caller: Principal, session: SessionId, ends: bool) {
-    if !ends {
-        return;
-    }
-    if let Err(error) = services.sessions.close(&caller, session).await {
-        tracing::warn!(session.id = %session, error = &error as &dyn std::error::Error,
-            "a session of one prompt was not closed; it will expire");
+    if ends {
+        asking::close(&services, &caller, session).await;
     }
 }

@@ -1,5 +1,8 @@
 //! `mcp-coding-agents`: what its documentation shows, and its table of errors.
 
+use std::time::Duration;
+
+use private_postgres::Cluster;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -345,4 +348,47 @@ async fn limits_are_told_and_kept() {
     assert_eq!(often.body["error"]["details"]["limit"], 3);
     assert_eq!(often.header("x-ratelimit-remaining"), "0");
     assert!(!often.header("retry-after").is_empty());
+}
+
+#[tokio::test]
+async fn without_its_store_each_operation_says_by_name_what_failed() {
+    let mut own = Cluster::start().unwrap();
+    let app = AppBuilder::fake()
+        .on_database(&own.url("paddock"))
+        .with(|settings| settings.session.store_patience = Duration::from_millis(200))
+        .start();
+    let client = app.client();
+    let id = session(&client).await;
+    own.stop().unwrap();
+    let (one, prompt) = (format!("/sessions/{id}"), json!({"prompt": "hello"}));
+    for (method, path, body, code) in [
+        (
+            Method::POST,
+            "/sessions",
+            Some(&json!({})),
+            "SESSION_CREATE_FAILED",
+        ),
+        (Method::GET, "/sessions", None, "LIST_SESSIONS_FAILED"),
+        (Method::GET, &one, None, "GET_SESSION_FAILED"),
+        (Method::DELETE, &one, None, "END_SESSION_FAILED"),
+        (
+            Method::GET,
+            &format!("{one}/messages"),
+            None,
+            "GET_MESSAGES_FAILED",
+        ),
+        (
+            Method::POST,
+            &format!("{one}/messages"),
+            Some(&prompt),
+            "MESSAGE_SEND_FAILED",
+        ),
+    ] {
+        let answer = client.send(method, &at(path), body).await.expect(503);
+        assert_eq!(answer.body["error"]["code"], code, "{}", answer.body);
+        assert_eq!(answer.body["requestId"], answer.header("x-request-id"));
+    }
+    let health = client.get(&at("/health")).await.expect(503);
+    assert_eq!(health.body["status"], "unhealthy");
+    own.start_again().unwrap();
 }

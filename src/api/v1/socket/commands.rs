@@ -1,6 +1,7 @@
 //! What clients send over a WebSocket, and what they are answered.
 
 use actix_web::web;
+use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -9,6 +10,8 @@ use utoipa::ToSchema;
 use super::super::chat::{MessageRequest, turn_of};
 use super::super::permissions::{AnswerPermissionRequest, permission_id};
 use super::super::sessions::UpdateSessionRequest;
+use super::connection;
+use super::line::json;
 use crate::api::ApiLimits;
 use crate::api::auth::{Authenticator, count_request, require};
 use crate::api::input::{CheckRequest, read};
@@ -89,28 +92,32 @@ pub(super) struct Desk {
     pub(super) authenticator: web::Data<Authenticator>,
 }
 
-impl Desk {
-    /// Does what a message asks for.
-    pub(super) async fn answer(&self, text: &str) -> SocketReply {
+impl connection::Desk for Desk {
+    const TAKES_BYTES: bool = false;
+
+    async fn answer(&self, text: &[u8]) -> Option<ByteString> {
         let (mut reference, mut of) = (None, None);
         let done = self.take(text, &mut reference, &mut of).await;
-        match done {
+        let reply = match done {
             Ok(reply) => reply,
             Err(problem) => SocketReply::Refused {
                 reference,
                 of,
                 problem: serde_json::to_value(problem.view("")).unwrap_or_default(),
             },
-        }
+        };
+        json(&reply)
     }
+}
 
+impl Desk {
     async fn take(
         &self,
-        text: &str,
+        text: &[u8],
         reference: &mut Option<String>,
         of: &mut Option<String>,
     ) -> Result<SocketReply, Problem> {
-        let mut fields: Map<String, Value> = serde_json::from_str(text)
+        let mut fields: Map<String, Value> = serde_json::from_slice(text)
             .map_err(|error| Problem::new(ProblemCode::MalformedJson).with_detail(error.to_string()))?;
         *reference = take_text(&mut fields, "ref", REF_MAX_BYTES)?;
         let kind = take_text(&mut fields, "type", REF_MAX_BYTES)?

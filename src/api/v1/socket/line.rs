@@ -5,7 +5,7 @@ use bytestring::ByteString;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use crate::service::{FeedItem, Over};
+use crate::service::Over;
 
 /// The code of a connection that is closed because its client was silent.
 pub const SILENT: u16 = 4408;
@@ -53,24 +53,12 @@ impl Line {
         Self { socket, patience }
     }
 
-    /// Sends an event.
-    pub async fn event(&mut self, event: &FeedItem) -> Result<(), End> {
-        match ByteString::try_from(event.json.clone()) {
-            Ok(text) => self.text(text).await,
-            Err(_not_text) => Err(End::Close(CloseCode::Error, "the log cannot be read")),
+    /// Tells the client something, if there is anything to tell.
+    pub async fn tell(&mut self, text: Option<ByteString>) -> Result<(), End> {
+        match text {
+            Some(text) => taken(timeout(self.patience, self.socket.text(text)).await),
+            None => Ok(()),
         }
-    }
-
-    /// Sends something as JSON.
-    pub async fn json(&mut self, value: &impl Serialize) -> Result<(), End> {
-        match serde_json::to_string(value) {
-            Ok(text) => self.text(text.into()).await,
-            Err(_no_json) => Err(End::Close(CloseCode::Error, "an answer cannot be written")),
-        }
-    }
-
-    async fn text(&mut self, text: ByteString) -> Result<(), End> {
-        taken(timeout(self.patience, self.socket.text(text)).await)
     }
 
     /// Answers a ping.
@@ -93,6 +81,12 @@ impl Line {
         // A client that is gone needs no goodbye.
         let _gone = timeout(self.patience, self.socket.close(Some(reason))).await;
     }
+}
+
+/// What is told as JSON.
+pub fn json(value: &impl Serialize) -> Option<ByteString> {
+    // What is told has a JSON form.
+    Some(serde_json::to_string(value).ok()?.into())
 }
 
 /// A client that takes nothing for so long is as good as gone.
