@@ -143,9 +143,21 @@ fn noted(request: &HttpRequest, (principal, nearest): (Principal, Option<Standin
     principal
 }
 
-/// Whether a request is addressed to this machine by a name that only this machine has, and is from no other web page: a page
-/// that has its own name lead here is found out by the first, any other by the second.
+/// What proxies say of those for whom they ask.
+const FORWARDED: [&str; 5] = [
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-real-ip",
+];
+
+/// Whether a request is addressed to this machine by a name that only this machine has, is from no other web page, and was
+/// passed on for nobody: a page that has its own name lead here is found out by the first, any other by the second.
 fn is_of_this_machine(request: &HttpRequest) -> bool {
+    if FORWARDED.iter().any(|name| request.headers().contains_key(*name)) {
+        return false;
+    }
     let is_loopback =
         |authority: &str| {
             let host = authority.rsplit_once(':').map_or(authority, |(host, port)| {

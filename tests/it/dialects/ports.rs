@@ -154,7 +154,7 @@ async fn callers_without_a_credential_are_whom_the_settings_name_and_no_other() 
 }
 
 #[tokio::test]
-async fn a_web_page_does_not_call_as_whoever_has_no_credential() {
+async fn neither_a_web_page_nor_whoever_a_proxy_asks_for_calls_as_whoever_has_no_credential() {
     let app = builder(|settings| {
         bind(&mut settings.dialects.claude_code_sse, LOOPBACK);
         anonymous(&mut settings.dialects.claude_code_sse, "acme", "member", None);
@@ -169,6 +169,9 @@ async fn a_web_page_does_not_call_as_whoever_has_no_credential() {
     assert_eq!(send("origin", "https://evil.example").await, 401);
     assert_eq!(send("host", "evil.example:3000").await, 401);
     assert_eq!(send("host", "localhost.evil.example").await, 401);
+    for name in ["x-forwarded-for", "x-real-ip", "forwarded", "via"] {
+        assert_eq!(send(name, "192.0.2.1").await, 401, "{name}");
+    }
     assert_eq!(send("origin", "http://localhost:5173").await, 200);
     assert_eq!(send("host", "[::1]:3000").await, 200);
     assert_eq!(send("host", "localhost:3000").await, 200);
