@@ -1,5 +1,6 @@
 //! Clients as people use them, and a proxy as platforms have one: each goes on where it was after its connection was cut.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 
-use crate::support::{AppBuilder, Client, PATIENCE, Stream, TestApp, read_request, until};
+use crate::support::{AppBuilder, Client, PATIENCE, Stream, TestApp, document, read_request, until};
 
 /// How many connections are cut, and after how many bytes.
 const CUTS: usize = 3;
@@ -413,4 +414,78 @@ async fn the_python_client_passes_its_tests_and_is_typed() {
     )
     .await;
     run_tests_of("python", python, &["-m", "pytest", "-q"]).await;
+}
+
+/// All names of fields that a schema of the document has, however deep.
+fn names(schema: &Value, seen: &mut BTreeSet<String>, found: &mut BTreeSet<String>) {
+    if let Some(name) = schema["$ref"].as_str() {
+        let name = name.rsplit('/').next().unwrap();
+        if seen.insert(name.to_owned()) {
+            names(&document()["components"]["schemas"][name], seen, found);
+        }
+    }
+    found.extend(
+        schema["properties"]
+            .as_object()
+            .into_iter()
+            .flat_map(|fields| fields.keys().cloned()),
+    );
+    let parts = match schema {
+        Value::Object(parts) => parts
+            .iter()
+            .filter(|(name, _)| !["example", "examples", "default"].contains(&name.as_str()))
+            .map(|(_, part)| part)
+            .collect(),
+        Value::Array(parts) => parts.iter().collect(),
+        _ => Vec::new(),
+    };
+    for part in parts {
+        names(part, seen, found);
+    }
+}
+
+#[test]
+fn our_clients_know_every_field_and_every_type_of_event_that_the_document_has() {
+    for folder in ["typescript/src", "python/src/paddock"] {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("clients")
+            .join(folder);
+        let sources: String = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap_or_default())
+            .collect();
+        let words: BTreeSet<&str> = sources
+            .split(|letter: char| !letter.is_alphanumeric() && letter != '_' && letter != '-')
+            .collect();
+        let types = document()["components"]["schemas"]["EventKind"]["enum"]
+            .as_array()
+            .unwrap();
+        let mut found: BTreeSet<_> = types
+            .iter()
+            .map(|kind| kind.as_str().unwrap().to_owned())
+            .collect();
+        for schema in [
+            "StreamEvent",
+            "SessionView",
+            "CreateSessionRequest",
+            "MessageRequest",
+            "ChatView",
+            "TurnView",
+            "PermissionView",
+            "MessageView",
+            "MeView",
+        ] {
+            let schema = json!({"$ref": format!("#/components/schemas/{schema}")});
+            names(&schema, &mut BTreeSet::new(), &mut found);
+        }
+        assert!(
+            found.contains("text_delta") && found.contains("permission_mode"),
+            "{found:?}"
+        );
+        let unknown: Vec<_> = found
+            .iter()
+            .filter(|name| !words.contains(name.as_str()))
+            .collect();
+        assert_eq!(unknown, [] as [&String; 0], "{}", folder.display());
+    }
 }
