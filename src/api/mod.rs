@@ -288,6 +288,7 @@ fn cors_policy(options: &ServerOptions) -> Cors {
             "ratelimit-limit",
             "ratelimit-remaining",
             "ratelimit-reset",
+            "x-session-id",
         ])
         .max_age(600);
     for origin in &options.cors_origins {

@@ -113,7 +113,7 @@ async fn complete_chat(
         let asked = requests::read(body, &limits)?;
         let place = place(&services, &limits, &caller, &request, &asked).await?;
         let session = place.details.session.id;
-        let begun = begin(&services, &caller, &place, &asked).await;
+        let begun = begin(&services, &caller, &limits, &place, &asked).await;
         let close = closing(services.clone(), caller, session, place.ends);
         let events = match begun {
             Ok(events) => events,
@@ -322,13 +322,18 @@ async fn set_model(
 async fn begin(
     services: &Services,
     caller: &Principal,
+    limits: &ApiLimits,
     place: &Place,
     asked: &Asked,
 ) -> Result<LogStream, Refusal> {
+    let prompt = asked.prompt(place.is_new);
+    if let Some(words) = asking::wrong_with(&prompt, limits) {
+        return Err(Refusal::parameter("messages", &words));
+    }
     let order = TurnOrder {
         attachments: asked.attachments.clone(),
         on_busy: OnBusy::Queue,
-        ..TurnOrder::new(place.details.session.id, asked.prompt(place.is_new))
+        ..TurnOrder::new(place.details.session.id, prompt)
     };
     Ok(services.turns.stream(caller, order, None).await?)
 }

@@ -145,7 +145,8 @@ pub(super) fn read(body: Value, limits: &ApiLimits) -> Result<Asked, Refusal> {
             "must end with a message of role 'user'",
         ));
     }
-    if let Some(words) = wrong_with(&asked.prompt(true), limits) {
+    // What a session knows already is not asked again, however long it is.
+    if let Some(words) = wrong_with(&asked.prompt(false), limits) {
         return Err(Refusal::parameter("messages", &words));
     }
     let instructions = asked.system.as_ref().map_or(0, String::len);

@@ -143,6 +143,35 @@ async fn a_header_names_a_session_and_one_without_a_name_is_not_kept() {
 }
 
 #[tokio::test]
+async fn a_history_that_a_session_knows_may_be_longer_than_a_prompt() {
+    let app = AppBuilder::fake()
+        .with(|settings| settings.limits.message_max_bytes = 100)
+        .start();
+    let client = app.client();
+    let mut first = asked(&user("hello"));
+    first["user"] = "alice".into();
+    say(&client, &first).await;
+    let long = json!([{"role": "user", "content": "hello"}, {"role": "assistant", "content": "x".repeat(200)},
+        {"role": "user", "content": "and now?"}]);
+    let mut known = asked(&long);
+    known["user"] = "alice".into();
+    say(&client, &known).await;
+    // Whoever knows nothing of it would have to be told.
+    is_error(
+        client.post(CHAT, &asked(&long)).await,
+        400,
+        Some("messages"),
+        "invalid_value",
+    );
+    let left = client.get("/api/v1/sessions?status=active").await.expect(200);
+    assert_eq!(
+        left.body["data"].as_array().unwrap().len(),
+        1,
+        "nothing is left of what was refused"
+    );
+}
+
+#[tokio::test]
 async fn calls_of_tools_are_hidden_unless_the_server_is_set_to_show_them() {
     let body = asked(&user("I look.\n% bash echo hello\n% say done"));
     for shows in [false, true] {
