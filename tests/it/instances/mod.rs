@@ -1,6 +1,7 @@
 //! Several instances on one PostgreSQL: any of them serves any request, and one that is lost is made up for.
 
 mod any_door;
+mod conversations;
 mod lost;
 mod resumed;
 mod rounds;
