@@ -6,13 +6,9 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use crate::support::{AppBuilder, Client, PATIENCE, TestApp, joined, key};
-
-struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+use crate::support::{AppBuilder, Client, PATIENCE, Socket, TestApp, joined, key};
 
 /// Opens a connection, with these headers.
 async fn open(
@@ -21,14 +17,7 @@ async fn open(
     query: &str,
     headers: &[(&'static str, &str)],
 ) -> Result<Socket, Error> {
-    let url = format!("ws://{}/api/v1/sessions/{session}/ws?{query}", app.address);
-    let mut request = url.into_client_request().unwrap();
-    for (name, value) in headers {
-        request.headers_mut().insert(*name, value.parse().unwrap());
-    }
-    let (socket, response) = tokio_tungstenite::connect_async(request).await?;
-    assert!(response.headers().contains_key("x-request-id"));
-    Ok(Socket(socket))
+    Socket::open(app, &format!("/api/v1/sessions/{session}/ws?{query}"), headers).await
 }
 
 /// The status that a connection was refused with.
@@ -42,26 +31,6 @@ fn refused(opened: Result<Socket, Error>) -> u16 {
 }
 
 impl Socket {
-    async fn send(&mut self, command: &Value) {
-        self.0.send(Message::text(command.to_string())).await.unwrap();
-    }
-
-    async fn message(&mut self) -> Message {
-        let next = tokio::time::timeout(PATIENCE, self.0.next()).await;
-        next.expect("something comes").expect("it is open").unwrap()
-    }
-
-    /// The next message that is JSON.
-    async fn next(&mut self) -> Value {
-        loop {
-            match self.message().await {
-                Message::Text(text) => return serde_json::from_str(&text).unwrap(),
-                Message::Ping(_) | Message::Pong(_) => {}
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
     /// Events up to the first of this type, without replies; and the replies among them.
     async fn until(&mut self, kind: &str) -> (Vec<Value>, Vec<Value>) {
         let (mut events, mut replies) = (Vec::new(), Vec::new());
@@ -87,15 +56,6 @@ impl Socket {
             if !next["id"].is_u64() {
                 assert_eq!(next["ref"], command["ref"]);
                 return next;
-            }
-        }
-    }
-
-    /// The code that it is closed with.
-    async fn closed(mut self) -> u16 {
-        loop {
-            if let Message::Close(frame) = self.message().await {
-                return frame.map_or(1005, |frame| frame.code.into());
             }
         }
     }
@@ -436,12 +396,12 @@ async fn a_connection_is_closed_by_a_code_that_says_why() {
     let session = client.session("alice").await;
     let mut socket = open(&app, &session, "", &[]).await.unwrap();
     socket.0.send(Message::binary(vec![1, 2])).await.unwrap();
-    assert_eq!(socket.closed().await, 1003);
+    assert_eq!(socket.closed().await.0, 1003);
     let mut socket = open(&app, &session, "", &[]).await.unwrap();
     socket
         .send(&json!({"type": "ping", "ref": "x".repeat(2000)}))
         .await;
-    assert_eq!(socket.closed().await, 1009);
+    assert_eq!(socket.closed().await.0, 1009);
     let mut socket = open(&app, &session, "", &[]).await.unwrap();
     socket.0.close(None).await.unwrap();
     while let Some(Ok(_)) = socket.0.next().await {}
@@ -450,11 +410,11 @@ async fn a_connection_is_closed_by_a_code_that_says_why() {
         .delete(&format!("/api/v1/sessions/{session}"))
         .await
         .expect(204);
-    assert_eq!(socket.closed().await, 1000);
+    assert_eq!(socket.closed().await.0, 1000);
     let session = client.session("alice").await;
     let socket = open(&app, &session, "", &[]).await.unwrap();
     app.stopper.stop_within(Duration::from_secs(5));
-    assert_eq!(socket.closed().await, 1001);
+    assert_eq!(socket.closed().await.0, 1001);
 }
 
 #[tokio::test]
@@ -509,6 +469,6 @@ async fn a_key_that_is_revoked_loses_its_connection() {
         .delete(&format!("{keys}/{}", made.text("key_id")))
         .await
         .expect(200);
-    assert_eq!(socket.closed().await, 1008);
+    assert_eq!(socket.closed().await.0, 1008);
     assert_eq!(client.get("/api/v1/me").await.status, StatusCode::UNAUTHORIZED);
 }

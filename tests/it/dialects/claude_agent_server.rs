@@ -1,27 +1,17 @@
 //! `claude-agent-server`: one conversation for each caller, over a WebSocket.
 
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::SinkExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::recorded::Recorder;
-use crate::support::{AppBuilder, Client, PATIENCE, TestApp, key, read, until};
-
-struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+use crate::support::{AppBuilder, Client, Socket, TestApp, key, read, turn_over, until, user_message};
 
 async fn connect_as(app: &TestApp, name: Option<&str>) -> Result<Socket, Error> {
-    let mut request = format!("ws://{}/ws", app.address).into_client_request().unwrap();
-    if let Some(name) = name {
-        request
-            .headers_mut()
-            .insert("x-api-key", key(name).parse().unwrap());
-    }
-    let (socket, _) = tokio_tungstenite::connect_async(request).await?;
-    Ok(Socket(socket))
+    let key = name.map(key);
+    let headers: Vec<_> = key.iter().map(|key| ("x-api-key", key.as_str())).collect();
+    Socket::open(app, "/ws", &headers).await
 }
 
 /// A connection that was greeted.
@@ -31,59 +21,9 @@ async fn connect(app: &TestApp) -> Socket {
     socket
 }
 
-fn prompt(text: &str) -> Value {
-    json!({"type": "user_message", "data": {"type": "user", "session_id": "the-clients-own", "parent_tool_use_id": null,
-        "message": {"role": "user", "content": text}}})
-}
-
-impl Socket {
-    async fn send(&mut self, message: &Value) {
-        self.0.send(Message::text(message.to_string())).await.unwrap();
-    }
-
-    async fn message(&mut self) -> Message {
-        let next = tokio::time::timeout(PATIENCE, self.0.next()).await;
-        next.expect("something comes").expect("it is open").unwrap()
-    }
-
-    async fn next(&mut self) -> Value {
-        loop {
-            match self.message().await {
-                Message::Text(text) => return serde_json::from_str(&text).unwrap(),
-                Message::Ping(_) | Message::Pong(_) => {}
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    async fn ask(&mut self, message: &Value) -> Value {
-        self.send(message).await;
-        self.next().await
-    }
-
-    /// What the CLI says, up to its result.
-    async fn turn(&mut self) -> Vec<Value> {
-        let mut said = Vec::new();
-        loop {
-            let next = self.next().await;
-            assert_eq!(next["type"], "sdk_message", "{next}");
-            let is_last = next["data"]["type"] == "result";
-            said.push(next["data"].clone());
-            if is_last {
-                return said;
-            }
-        }
-    }
-
-    /// The code and reason that it is closed with.
-    async fn closed(mut self) -> (u16, String) {
-        loop {
-            if let Message::Close(frame) = self.message().await {
-                let frame = frame.unwrap();
-                return (frame.code.into(), frame.reason.to_string());
-            }
-        }
-    }
+async fn ask(socket: &mut Socket, message: &Value) -> Value {
+    socket.send(message).await;
+    socket.next().await
 }
 
 async fn set(client: &Client, config: &Value) -> Value {
@@ -108,10 +48,13 @@ async fn every_documented_exchange_is_as_it_was() {
     recorder.get("/ws").await.expect(404);
     let mut socket = connect(&app).await;
     recorder.note("<-", &json!({"type": "connected"}));
-    for message in [prompt("I look.\n% bash echo hello\n% say done"), prompt("Hello")] {
+    for message in [
+        user_message("I look.\n% bash echo hello\n% say done"),
+        user_message("Hello"),
+    ] {
         recorder.note("->", &message);
         socket.send(&message).await;
-        for data in socket.turn().await {
+        for data in turn_over(&mut socket).await {
             recorder.note("<-", &json!({"type": "sdk_message", "data": data}));
         }
     }
@@ -126,7 +69,7 @@ async fn every_documented_exchange_is_as_it_was() {
         json!(null),
     ] {
         recorder.note("->", &message);
-        let answer = socket.ask(&message).await;
+        let answer = ask(&mut socket, &message).await;
         recorder.note("<-", &answer);
     }
     insta::assert_snapshot!(recorder.into_text());
@@ -136,15 +79,15 @@ async fn every_documented_exchange_is_as_it_was() {
 async fn the_conversation_goes_on_over_connections_and_restarts_until_it_is_configured_anew() {
     let app = AppBuilder::real().start();
     let mut socket = connect(&app).await;
-    socket.send(&prompt("Remember the number 42")).await;
-    socket.turn().await;
+    socket.send(&user_message("Remember the number 42")).await;
+    turn_over(&mut socket).await;
     drop(socket);
     let folder = app.stop();
     let app = AppBuilder::real().in_folder_of(&folder).start();
     let mut socket = connect(&app).await;
-    let question = prompt("Which number did I ask you to remember?");
+    let question = user_message("Which number did I ask you to remember?");
     socket.send(&question).await;
-    let said = socket.turn().await;
+    let said = turn_over(&mut socket).await;
     assert!(
         said.last().unwrap()["result"].as_str().unwrap().contains("42"),
         "{said:?}"
@@ -152,7 +95,7 @@ async fn the_conversation_goes_on_over_connections_and_restarts_until_it_is_conf
     // Whoever is connected keeps the conversation; the next connection has the new one.
     set(&app.client(), &json!({"systemPrompt": "Be brief."})).await;
     socket.send(&question).await;
-    let said = socket.turn().await;
+    let said = turn_over(&mut socket).await;
     assert!(
         said.last().unwrap()["result"].as_str().unwrap().contains("42"),
         "{said:?}"
@@ -164,7 +107,7 @@ async fn the_conversation_goes_on_over_connections_and_restarts_until_it_is_conf
     })
     .await;
     socket.send(&question).await;
-    let said = socket.turn().await;
+    let said = turn_over(&mut socket).await;
     assert!(
         !said.last().unwrap()["result"].as_str().unwrap().contains("42"),
         "{said:?}"
@@ -193,10 +136,10 @@ async fn a_second_connection_is_told_and_let_go_and_another_caller_has_its_own()
     assert_eq!(second.closed().await, (1000, String::new()));
     let (mut other, greeted) = open("two").await;
     assert_eq!(greeted["type"], "connected");
-    first.send(&prompt("mine")).await;
-    first.turn().await;
-    other.send(&prompt("recall")).await;
-    let said = other.turn().await;
+    first.send(&user_message("mine")).await;
+    turn_over(&mut first).await;
+    other.send(&user_message("recall")).await;
+    let said = turn_over(&mut other).await;
     assert!(!said.last().unwrap().to_string().contains("mine"), "{said:?}");
 }
 
@@ -206,7 +149,7 @@ async fn an_interrupt_ends_what_runs_and_the_next_prompt_is_answered_by_its_own_
     let mut socket = connect(&app).await;
     // There is nothing to interrupt: nothing is said.
     socket.send(&json!({"type": "interrupt"})).await;
-    socket.send(&prompt("I begin.\n% hang")).await;
+    socket.send(&user_message("I begin.\n% hang")).await;
     loop {
         let next = socket.next().await;
         if next["data"]["type"] == "system" {
@@ -222,14 +165,14 @@ async fn an_interrupt_ends_what_runs_and_the_next_prompt_is_answered_by_its_own_
     })
     .await;
     socket.send(&json!({"type": "interrupt"})).await;
-    let said = socket.turn().await;
+    let said = turn_over(&mut socket).await;
     assert_eq!(
         said.last().unwrap()["subtype"],
         "error_during_execution",
         "{said:?}"
     );
-    socket.send(&prompt("Hello")).await;
-    let said = socket.turn().await;
+    socket.send(&user_message("Hello")).await;
+    let said = turn_over(&mut socket).await;
     assert!(
         said.last().unwrap()["result"]
             .as_str()
@@ -243,7 +186,7 @@ async fn an_interrupt_ends_what_runs_and_the_next_prompt_is_answered_by_its_own_
 async fn an_agent_that_dies_is_told_and_the_next_prompt_has_another() {
     let app = AppBuilder::fake().start();
     let mut socket = connect(&app).await;
-    socket.send(&prompt("exit 3")).await;
+    socket.send(&user_message("exit 3")).await;
     let error = loop {
         let next = socket.next().await;
         if next["type"] == "error" {
@@ -251,8 +194,8 @@ async fn an_agent_that_dies_is_told_and_the_next_prompt_has_another() {
         }
     };
     assert!(!error.is_empty());
-    socket.send(&prompt("hello")).await;
-    assert_eq!(socket.turn().await.last().unwrap()["subtype"], "success");
+    socket.send(&user_message("hello")).await;
+    assert_eq!(turn_over(&mut socket).await.last().unwrap()["subtype"], "success");
 }
 
 #[tokio::test]
@@ -263,22 +206,20 @@ async fn files_are_those_of_the_workspace_alone() {
     std::os::unix::fs::symlink("/etc", workspace.join("out")).unwrap();
     for path in ["../stolen", "/etc/passwd", "out/hostname", "a/../../b"] {
         for kind in ["create_file", "read_file", "delete_file", "list_files"] {
-            let answer = socket
-                .ask(&json!({"type": kind, "path": path, "content": "x"}))
-                .await;
+            let answer = ask(&mut socket, &json!({"type": kind, "path": path, "content": "x"})).await;
             assert_eq!(answer["type"], "error", "{kind} {path}: {answer}");
         }
     }
     let bytes = json!({"type": "create_file", "path": "a.bin", "content": "/wD+", "encoding": "base64"});
     let done = json!({"type": "file_result", "operation": "create_file", "result": "success"});
-    assert_eq!(socket.ask(&bytes).await, done);
+    assert_eq!(ask(&mut socket, &bytes).await, done);
     assert_eq!(std::fs::read(workspace.join("a.bin")).unwrap(), [0xff, 0, 0xfe]);
     let wrong = json!({"type": "create_file", "path": "a.bin", "content": "!", "encoding": "base64"});
     assert_eq!(
-        socket.ask(&wrong).await["error"],
+        ask(&mut socket, &wrong).await["error"],
         "Failed to create file: content is not base64"
     );
-    let listed = socket.ask(&json!({"type": "list_files", "path": "."})).await;
+    let listed = ask(&mut socket, &json!({"type": "list_files", "path": "."})).await;
     assert_eq!(listed["result"], json!(["a.bin", "out"]));
     // In a frame of bytes too.
     let read = json!({"type": "read_file", "path": "a.bin", "encoding": "base64"}).to_string();
@@ -298,8 +239,8 @@ async fn a_key_is_used_for_the_conversation_and_told_to_nobody() {
     let told = client.get("/config").await.expect(200).raw;
     assert_eq!(told, r#"{"config":{"model":"haiku"}}"#);
     let mut socket = connect(&app).await;
-    socket.send(&prompt("Hello")).await;
-    socket.turn().await;
+    socket.send(&user_message("Hello")).await;
+    turn_over(&mut socket).await;
     drop(socket);
     let asked = app.model_requests().await;
     let with_key = asked
@@ -325,8 +266,8 @@ async fn a_key_is_used_for_the_conversation_and_told_to_nobody() {
     assert_eq!(socket.closed().await.0, 1000);
     set(&app.client(), &config).await;
     let mut socket = connect(&app).await;
-    socket.send(&prompt("Hello")).await;
-    socket.turn().await;
+    socket.send(&user_message("Hello")).await;
+    turn_over(&mut socket).await;
 }
 
 #[tokio::test]

@@ -1,10 +1,8 @@
 //! One turn through all faces: what they tell differs, what is kept does not.
 
-use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{AppBuilder, Client, PATIENCE, TestApp, joined};
+use crate::support::{AppBuilder, Client, Socket, TestApp, joined, turn_over, user_message};
 
 const PROMPT: &str = "I look.\n% bash echo hello\n% think so it is\n% say done";
 
@@ -52,23 +50,10 @@ async fn log(client: &Client) -> (Vec<Value>, String) {
 
 /// Sends a prompt over the WebSocket dialect, and waits for its result.
 async fn over_a_socket(app: &TestApp) {
-    let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{}/ws", app.address))
-        .await
-        .unwrap();
-    let prompt = json!({"type": "user_message", "data": {"message": {"role": "user", "content": PROMPT}}});
-    socket.send(Message::text(prompt.to_string())).await.unwrap();
-    loop {
-        let next = tokio::time::timeout(PATIENCE, socket.next())
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
-        let Message::Text(text) = next else { continue };
-        let told: Value = serde_json::from_str(&text).unwrap();
-        if told["data"]["type"] == "result" {
-            return;
-        }
-    }
+    let mut socket = Socket::open(app, "/ws", &[]).await.unwrap();
+    assert_eq!(socket.next().await["type"], "connected");
+    socket.send(&user_message(PROMPT)).await;
+    turn_over(&mut socket).await;
 }
 
 #[tokio::test]

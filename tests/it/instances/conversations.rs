@@ -1,12 +1,10 @@
 //! Other systems' clients at whichever instance a proxy sends them to: sessions that go by a name are found there too.
 
-use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::Method;
-use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::Message;
+use serde_json::json;
 
 use super::two;
-use crate::support::{AppBuilder, Client, PATIENCE, TestApp};
+use crate::support::{AppBuilder, Client, Socket, TestApp, turn_over, user_message};
 
 async fn complete(client: &Client, prompt: &str) -> String {
     let body =
@@ -20,23 +18,11 @@ async fn complete(client: &Client, prompt: &str) -> String {
 
 /// What the CLI says last to a prompt over the WebSocket dialect.
 async fn over_a_socket(app: &TestApp, prompt: &str) -> String {
-    let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{}/ws", app.address))
-        .await
-        .unwrap();
-    let prompt = json!({"type": "user_message", "data": {"message": {"role": "user", "content": prompt}}});
-    socket.send(Message::text(prompt.to_string())).await.unwrap();
-    loop {
-        let next = tokio::time::timeout(PATIENCE, socket.next())
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
-        let Message::Text(text) = next else { continue };
-        let told: Value = serde_json::from_str(&text).unwrap();
-        if told["data"]["type"] == "result" {
-            return told["data"]["result"].as_str().unwrap().to_owned();
-        }
-    }
+    let mut socket = Socket::open(app, "/ws", &[]).await.unwrap();
+    assert_eq!(socket.next().await["type"], "connected");
+    socket.send(&user_message(prompt)).await;
+    let said = turn_over(&mut socket).await;
+    said.last().unwrap()["result"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod client;
 mod contract;
 mod http;
 mod served;
+mod socket;
 mod sse;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ pub(crate) use client::{Answer, Client, read};
 pub(crate) use contract::document;
 pub(crate) use http::read_request;
 pub(crate) use served::{Served, paddock};
+pub(crate) use socket::{Socket, turn_over, user_message};
 pub(crate) use sse::{Frame, Stream, joined};
 
 /// Longer than anything a test waits for takes on a loaded machine.
