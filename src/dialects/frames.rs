@@ -9,8 +9,10 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::api::problem::Problem;
+use crate::domain::{EventKind, TurnError};
 use crate::service::{Error, FeedItem, LogStream};
 
 /// What there is to be told.
@@ -20,6 +22,19 @@ pub(super) enum Told<'a> {
     Event(&'a FeedItem),
     /// That the stream breaks off here, and why, in words.
     Broken(&'static str),
+}
+
+/// Why the turn did not complete, if that is what an event tells.
+pub(super) fn failure(item: &FeedItem) -> Option<Error> {
+    let (EventKind::Error, Some(turn)) = (item.kind, item.turn) else {
+        return None;
+    };
+    let event: Value = serde_json::from_slice(&item.json).ok()?;
+    let error = TurnError {
+        code: serde_json::from_value(event.get("code")?.clone()).ok()?,
+        message: event.get("error")?.as_str()?.to_owned(),
+    };
+    Some(Error::TurnEnded { turn, error })
 }
 
 /// A frame that holds one JSON object.

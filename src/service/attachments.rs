@@ -1,7 +1,5 @@
 //! Attachments: images and documents that go with a prompt, sent along or taken from the workspace.
 
-use std::io::Read as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -9,6 +7,7 @@ use serde_json::{Value, json};
 use super::error::Error;
 use crate::domain::{Attachment, Subdir};
 use crate::security::workspace::Workspace;
+use crate::security::workspace_files::{self, FileError};
 
 /// The kinds of images that models see.
 const IMAGE_TYPES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
@@ -88,7 +87,7 @@ fn block(
         }
     };
     if data.len() as u64 > max_bytes {
-        return Err(format!("must have at most {max_bytes} bytes"));
+        return Err(too_long(max_bytes));
     }
     let told = Attachment {
         name: name.clone(),
@@ -108,19 +107,19 @@ fn block(
     Ok((block, told))
 }
 
-/// Reads a file of the workspace, whose handle it cannot leave.
+/// Reads a file of the workspace.
 fn read(dir: &cap_std::fs::Dir, path: &Subdir, max_bytes: u64) -> Result<Vec<u8>, String> {
-    let not_read = |_error: std::io::Error| "is no file of the workspace that can be read".to_owned();
-    // Looked at before it is opened: opening a pipe waits for its other end.
-    if !dir.metadata(path.as_str()).map_err(not_read)?.is_file() {
-        return Err("is not a file".to_owned());
-    }
-    let file = dir.open(path.as_str()).map_err(not_read)?;
-    let mut data = Vec::new();
-    file.take(max_bytes.saturating_add(1))
-        .read_to_end(&mut data)
-        .map_err(not_read)?;
-    Ok(data)
+    workspace_files::read(dir, path, max_bytes).map_err(|error| match error {
+        FileError::NotAFile => "is not a file".to_owned(),
+        FileError::TooLong { max_bytes } => too_long(max_bytes),
+        FileError::Missing | FileError::Outside | FileError::Path(_) => {
+            "is no file of the workspace that can be read".to_owned()
+        }
+    })
+}
+
+fn too_long(max_bytes: u64) -> String {
+    format!("must have at most {max_bytes} bytes")
 }
 
 /// What a file is, by its name and, where that says nothing, by whether it is text.

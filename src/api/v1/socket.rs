@@ -28,7 +28,7 @@ use crate::api::responses::{SocketProblems, TicketProblems};
 use crate::service::{FeedItem, Services};
 use commands::Desk;
 use connection::serve;
-use line::Line;
+use line::{Line, bounded};
 
 pub use commands::{SocketCommand, SocketReply};
 
@@ -168,10 +168,7 @@ pub(in crate::api) async fn open_socket(
     };
     let (response, socket, incoming) = actix_ws::handle(&request, payload)
         .map_err(|error| Problem::new(ProblemCode::UpgradeRequired).with_detail(error.to_string()))?;
-    let incoming = incoming
-        .max_frame_size(rules.frame_max_bytes)
-        .aggregate_continuations()
-        .max_continuation_size(rules.message_max_bytes);
+    let incoming = bounded(incoming, &rules);
     let over = services.events.over(&caller);
     let rules = rules.get_ref().clone();
     let line = Line::new(socket, rules.idle_timeout);

@@ -23,7 +23,7 @@ use self::refusal::{ConfigRefusals, ConnectRefusals, ErrorView, Refusal, answere
 use super::asking::{self, all_named, find_or_make_named, user_of};
 use crate::api::ApiLimits;
 use crate::api::auth::{AsMember, AsReader, Authenticator, Caller};
-use crate::api::v1::socket::line::Line;
+use crate::api::v1::socket::line::{Line, bounded};
 use crate::api::v1::socket::{SocketRules, check_origin};
 use crate::domain::{EventKind, Principal, SessionChange, SessionOptions, UserId};
 use crate::service::{Error, EventOrder, NewSession, Services, SessionDetails};
@@ -193,10 +193,7 @@ async fn connect(
         };
         let events = services.events.open(&caller, order).await?;
         let events = events.ok_or_else(|| Refusal::bad("The conversation has ended"))?;
-        let incoming = incoming
-            .max_frame_size(rules.frame_max_bytes)
-            .aggregate_continuations()
-            .max_continuation_size(rules.message_max_bytes);
+        let incoming = bounded(incoming, &rules);
         let over = services.events.over(&caller);
         let rules = rules.get_ref().clone();
         let line = Line::new(socket, rules.idle_timeout);

@@ -12,8 +12,8 @@ use super::super::iso_of;
 use super::super::verbatim::{Heard, Listener};
 use super::refusal::{Failure, Refusal};
 use super::views::{AnsweredView, SseView};
-use crate::domain::{EventKind, SessionId, TurnError};
-use crate::service::{Error, FeedItem, LogStream};
+use crate::domain::SessionId;
+use crate::service::LogStream;
 
 /// An answer that is to come.
 #[derive(Debug, Default)]
@@ -59,8 +59,8 @@ impl Answer {
     pub(super) async fn whole(mut self, mut events: LogStream) -> Result<AnsweredView, Refusal> {
         while let Some(item) = events.next().await {
             let item = item.map_err(|error| Refusal::of(error, Failure::Send))?;
-            if let Some(refusal) = failure(&item) {
-                return Err(refusal);
+            if let Some(error) = frames::failure(&item) {
+                return Err(Refusal::of(error, Failure::Send));
             }
             if let Heard::Message { message, at } = self.listener.hear(&item) {
                 self.message(message, &at);
@@ -95,8 +95,8 @@ impl Answer {
                     return frame("error", &SseView::Error { error });
                 }
             };
-            if let Some(refusal) = failure(item) {
-                let error = refusal.message().to_owned();
+            if let Some(error) = frames::failure(item) {
+                let error = Refusal::of(error, Failure::Send).message().to_owned();
                 return frame("error", &SseView::Error { error });
             }
             if let Heard::Message { message, at } = self.listener.hear(item) {
@@ -118,17 +118,4 @@ fn frame(name: &str, view: &SseView) -> Vec<u8> {
     let mut frame = format!("event: {name}\n").into_bytes();
     frame.extend(frames::data(view));
     frame
-}
-
-/// Why the turn did not complete, if that is what an event tells.
-fn failure(item: &FeedItem) -> Option<Refusal> {
-    let (EventKind::Error, Some(turn)) = (item.kind, item.turn) else {
-        return None;
-    };
-    let event: Value = serde_json::from_slice(&item.json).ok()?;
-    let error = TurnError {
-        code: serde_json::from_value(event.get("code")?.clone()).ok()?,
-        message: event.get("error")?.as_str()?.to_owned(),
-    };
-    Some(Refusal::of(Error::TurnEnded { turn, error }, Failure::Send))
 }

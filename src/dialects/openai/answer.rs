@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 use super::refusal::Refusal;
 use super::requests::Asked;
 use crate::dialects::frames::{self, Told};
-use crate::domain::{EventKind, TurnError, Usage};
-use crate::service::{Error, FeedItem, LogStream};
+use crate::domain::{EventKind, Usage};
+use crate::service::{FeedItem, LogStream};
 
 /// A completed chat.
 #[derive(Debug, Serialize, ToSchema)]
@@ -214,16 +214,7 @@ impl Answer {
                 }
             }
             EventKind::Error => {
-                let code = event.get("code").cloned().unwrap_or_default();
-                let refusal = match (serde_json::from_value(code), item.turn) {
-                    (Ok(code), Some(turn)) => {
-                        let message = text("error").to_owned();
-                        let error = TurnError { code, message };
-                        Refusal::from(Error::TurnEnded { turn, error })
-                    }
-                    _ => Refusal::internal(),
-                };
-                Part::Failed(refusal)
+                Part::Failed(frames::failure(item).map_or_else(Refusal::internal, Refusal::from))
             }
             _ => Part::Nothing,
         }

@@ -1,10 +1,11 @@
 //! An open connection: what is sent on it, and why it ends.
 
-use actix_ws::{CloseCode, CloseReason, ProtocolError, Session};
+use actix_ws::{AggregatedMessageStream, CloseCode, CloseReason, MessageStream, ProtocolError, Session};
 use bytestring::ByteString;
 use serde::Serialize;
 use tokio::time::timeout;
 
+use super::SocketRules;
 use crate::service::Over;
 
 /// The code of a connection that is closed because its client was silent.
@@ -38,6 +39,15 @@ pub fn of_protocol(error: &ProtocolError) -> End {
         }
         _ => End::Close(CloseCode::Protocol, "that is no WebSocket"),
     }
+}
+
+/// A client's messages, none of them longer than the rules allow.
+#[must_use]
+pub fn bounded(incoming: MessageStream, rules: &SocketRules) -> AggregatedMessageStream {
+    incoming
+        .max_frame_size(rules.frame_max_bytes)
+        .aggregate_continuations()
+        .max_continuation_size(rules.message_max_bytes)
 }
 
 /// What is sent, and how long a client may not take it.
