@@ -8,8 +8,7 @@ use utoipa::ToSchema;
 use super::super::asking;
 use super::refusal::Refusal;
 use crate::api::ApiLimits;
-use crate::domain::SessionOptions;
-use crate::domain::hide_mcp_secrets;
+use crate::domain::{SessionOptions, hide_mcp_secrets};
 
 /// What the official client sends besides, for itself.
 const OF_THE_CLIENT: [&str; 5] = ["e2bApiKey", "template", "timeoutMs", "debug", "connectionUrl"];
@@ -42,7 +41,7 @@ pub(super) struct QueryConfig {
 #[derive(Debug, Default)]
 pub(super) struct Config {
     /// As it may be told.
-    pub(super) shown: Value,
+    pub(super) shown: Map<String, Value>,
     pub(super) options: SessionOptions,
     pub(super) key: Option<SecretString>,
 }
@@ -71,11 +70,7 @@ pub(super) fn read(body: Value, limits: &ApiLimits) -> Result<Config, Refusal> {
         )));
     }
     let options = asking::options(options(body)?, limits).map_err(|words| Refusal::bad(&words))?;
-    Ok(Config {
-        shown: shown.into(),
-        options,
-        key,
-    })
+    Ok(Config { shown, options, key })
 }
 
 fn options(mut body: Map<String, Value>) -> Result<Map<String, Value>, Refusal> {

@@ -9,7 +9,6 @@ mod connection;
 mod refusal;
 
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
-use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -117,16 +116,13 @@ async fn set_config(
         let user = user_of(&caller, &limits);
         let former = all_named(&services, &caller, &user, &[(MARK, &mark(&caller))]).await?;
         let shown = config.shown.clone();
-        let made = make(&services, &caller, user, config).await?;
-        for former in former
-            .iter()
-            .filter(|former| former.session.id != made.session.id)
-        {
+        make(&services, &caller, user, config).await?;
+        for former in &former {
             leave(&services, &connected, &caller, former).await?;
         }
         Ok(HttpResponse::Ok().json(SetView {
             success: true,
-            config: shown,
+            config: shown.into(),
         }))
     };
     answered(set.await)
@@ -245,7 +241,7 @@ async fn ready(services: &Services, limits: &ApiLimits, caller: &Principal) -> R
 
 fn new_session(user: UserId, config: Config) -> NewSession {
     let mut metadata = Map::new();
-    metadata.insert(CONFIG.to_owned(), config.shown);
+    metadata.insert(CONFIG.to_owned(), config.shown.into());
     NewSession {
         user,
         subdir: None,
@@ -258,14 +254,9 @@ fn new_session(user: UserId, config: Config) -> NewSession {
     }
 }
 
-/// A conversation that is run as it was configured, in place of the one before.
-async fn make(
-    services: &Services,
-    caller: &Principal,
-    user: UserId,
-    config: Config,
-) -> Result<SessionDetails, Refusal> {
-    let key: Option<SecretString> = config.key.clone();
+/// Makes a conversation that is run as it was configured.
+async fn make(services: &Services, caller: &Principal, user: UserId, config: Config) -> Result<(), Refusal> {
+    let key = config.key.clone();
     let mut new = new_session(user, config);
     new.metadata.insert(MARK.to_owned(), mark(caller).into());
     if key.is_some() {
@@ -278,7 +269,7 @@ async fn make(
         services.sessions.close(caller, made.session.id).await?;
         return Err(error.into());
     }
-    Ok(made)
+    Ok(())
 }
 
 /// Gives up the conversation before: a client that is connected keeps it until it leaves.

@@ -186,6 +186,8 @@ async fn an_interrupt_ends_what_runs_and_the_next_prompt_is_answered_by_its_own_
 async fn an_agent_that_dies_is_told_and_the_next_prompt_has_another() {
     let app = AppBuilder::fake().start();
     let mut socket = connect(&app).await;
+    let config = app.client().get("/config").await.expect(200).body;
+    assert_eq!(config, json!({"config": {}}), "nothing was set");
     socket.send(&user_message("exit 3")).await;
     let error = loop {
         let next = socket.next().await;
