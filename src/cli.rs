@@ -1,6 +1,8 @@
-//! The command line: `paddock serve | migrate | tenant | key | usage | audit | export | import | reseal | config | openapi`.
+//! The command line: `paddock serve | migrate | tenant | key | usage | audit | export | import | reseal | doctor |
+//! config | openapi`.
 
 mod admin;
+mod doctor;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -20,7 +22,7 @@ use crate::settings::{LoadOptions, LogFormat as SettingsLogFormat, Settings, Sto
 use crate::startup::{self, Application, Stopper, stores};
 use crate::store::sql::migrate::PendingMigration;
 use crate::store::{Store, archive};
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry::{self, LogFormat, Telemetry, TraceOptions};
 
 /// The multi-tenant HTTP platform for Claude Code.
 #[derive(Debug, Parser)]
@@ -77,6 +79,13 @@ enum Command {
         #[command(subcommand)]
         command: admin::AuditCommand,
     },
+    /// Look whether a server with these settings would do its work here, and tell what to do where it would not.
+    /// Run it as the server's user. Fails if a server would not start, or would run no turn.
+    Doctor {
+        /// As JSON: a list of `check`, `verdict` (ok, warning, failed), `found`, `advice`.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the settings in force, without secrets.
     Config,
     /// Print the OpenAPI document.
@@ -121,6 +130,7 @@ impl Cli {
         match self.command {
             Command::Openapi => print(&api_document()?),
             Command::Config => print(&self.settings()?.redacted_yaml()?),
+            Command::Doctor { json } => doctor::run(self.settings(), json),
             Command::Serve => serve(self.settings()?),
             Command::Migrate { check } => migrate(&self.settings()?, check),
             Command::Export { ref output } => export(&self.settings()?, output.as_deref()),
@@ -278,16 +288,16 @@ fn serve(settings: Settings) -> anyhow::Result<()> {
         SettingsLogFormat::Pretty => LogFormat::Pretty,
         SettingsLogFormat::Json => LogFormat::Json,
     };
-    telemetry::install(&settings.telemetry.log_filter, format)?;
+    let runtime = runtime()?;
+    let telemetry = install_telemetry(&settings, format, runtime.handle().clone())?;
     // It holds secrets: no core file of it is written, and no process of its user looks into it.
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .context("the server cannot be closed to other processes")?;
-    let runtime = runtime()?;
     let served = runtime.block_on(async {
         let drain = settings.api.drain_timeout;
         let needs_key = settings.auth.is_enforced();
-        let mut application = Application::build(settings).await?;
+        let mut application = Box::pin(Application::build(settings)).await?;
         if let Some(key) = application.take_first_key() {
             // To standard output, and not to the log: it is for whoever started the server, this once.
             print(&format!(
@@ -307,9 +317,33 @@ fn serve(settings: Settings) -> anyhow::Result<()> {
         }
         Ok(served.await?)
     });
+    telemetry.end();
     // Everything that matters has ended in order; what is left is idle threads.
     runtime.shutdown_background();
     served
+}
+
+fn install_telemetry(
+    settings: &Settings,
+    format: LogFormat,
+    runtime: tokio::runtime::Handle,
+) -> anyhow::Result<Telemetry> {
+    let section = &settings.telemetry;
+    let traces = section.otlp_endpoint.as_ref().map(|endpoint| TraceOptions {
+        endpoint: endpoint.to_string(),
+        authorization: section.otlp_authorization.clone(),
+        sample_ratio: section.otlp_sample_ratio,
+        timeout: section.otlp_timeout,
+        queue_max: section.otlp_queue_max,
+        service: section.otlp_service_name.clone(),
+        instance: settings.instance.id.as_ref().map(ToString::to_string),
+    });
+    let client = traces
+        .as_ref()
+        .map(|traces| startup::trace_client(traces.timeout))
+        .transpose()?;
+    let traces = traces.as_ref().zip(client);
+    Ok(telemetry::install(&section.log_filter, format, traces, runtime)?)
 }
 
 /// What a person needs to know first.

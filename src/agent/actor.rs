@@ -443,7 +443,7 @@ impl Actor {
         let was_ready = matches!(*self.state.borrow(), AgentState::Ready(_));
         let complaint = self.complaint.text();
         if !matches!(status.code, Some(0)) {
-            tracing::warn!(agent.status = %status, agent.complaint = complaint, "an agent's process ended");
+            tracing::warn!(agent.status = %status, agent.complaint_bytes = complaint.len(), "an agent's process ended");
         }
         let end = AgentEnd {
             status,

@@ -96,6 +96,8 @@ pub struct Means<'a> {
     pub user: Option<u32>,
     /// The control group that it is put into, if it has one.
     pub control_group: Option<&'a ControlGroup>,
+    /// The trace in which it is started, for the CLI's own and for what its tools run.
+    pub traceparent: Option<&'a str>,
     /// Whether it reaches the model, and nothing else of the network.
     pub model_only: bool,
 }
@@ -211,6 +213,10 @@ impl LaunchSettings {
         if self.fence.level > Level::None {
             // So that it lets tools do as they are allowed to, also where the server is root.
             set("IS_SANDBOX", "1".into());
+        }
+        if let Some(traceparent) = means.traceparent {
+            set("TRACEPARENT", traceparent.into());
+            set("CLAUDE_CODE_PROPAGATE_TRACEPARENT", "1".into());
         }
         if let Some(door) = means.door {
             set("ANTHROPIC_BASE_URL", door.base_url().into());

@@ -12,6 +12,7 @@ use chrono::TimeDelta;
 use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::actor::ActorLimits;
 use super::disk::DiskLimits;
@@ -287,7 +288,10 @@ impl Agents {
         let run = TurnRun::new(Arc::clone(&self.shared), runtime, control, signals, plan);
         // Begun in a task of its own: a caller that goes away now must not leave a turn that is stored and not run.
         let (taken, is_taken) = tokio::sync::oneshot::channel();
-        self.shared.tasks.spawn(run.run(admission, taken));
+        let span = run.span();
+        self.shared
+            .tasks
+            .spawn(run.run(admission, taken).instrument(span));
         is_taken.await.unwrap_or(Err(TurnRefused::ShuttingDown))
     }
 
@@ -338,7 +342,7 @@ impl Agents {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        self.shared.tasks.spawn(async move {
+        let ahead = async move {
             let Ok(_one_of_few) = shared.ahead.acquire().await else {
                 return;
             };
@@ -348,7 +352,9 @@ impl Agents {
                 tracing::info!(session.id = %session.id, error = &error as &dyn std::error::Error,
                     "no agent was started ahead of the first prompt");
             }
-        });
+        };
+        // Part of the request that has it started.
+        self.shared.tasks.spawn(ahead.in_current_span());
     }
 
     /// Appends lines to a session's transcript.

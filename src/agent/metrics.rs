@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -13,6 +14,15 @@ use crate::domain::{MicroUsd, TurnStatus};
 /// Upper bounds in seconds: from a warm first delta to a turn of half an hour.
 const BOUNDS: [f64; 15] = [
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0,
+];
+
+/// How turns end.
+const ENDS: [TurnStatus; 5] = [
+    TurnStatus::Completed,
+    TurnStatus::Failed,
+    TurnStatus::Interrupted,
+    TurnStatus::TimedOut,
+    TurnStatus::Unknown,
 ];
 
 /// Why an agent was ended while its session went on.
@@ -33,6 +43,16 @@ struct Purpose {
     purpose: &'static str,
 }
 
+/// One who reads a session's log; counted until it is dropped.
+#[derive(Debug)]
+pub struct Reading(Gauge);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// Counts and measures over all agents of a server.
 #[derive(Debug)]
 pub struct AgentMetrics {
@@ -44,6 +64,7 @@ pub struct AgentMetrics {
     garbage_lines: Counter,
     metered: Counter,
     reported: Counter,
+    readers: Gauge,
 }
 
 fn seconds() -> Histogram {
@@ -61,13 +82,24 @@ impl Default for AgentMetrics {
             garbage_lines: Counter::default(),
             metered: Counter::default(),
             reported: Counter::default(),
+            readers: Gauge::default(),
         }
     }
 }
 
 impl AgentMetrics {
-    /// Makes them part of what is told.
+    /// Makes them part of what is told. What is told by a label is told from the beginning, as zero.
     pub fn register(&self, registry: &mut Registry) {
+        for purpose in ["turn", "ahead"] {
+            drop(self.starts.get_or_create(&Purpose { purpose }));
+        }
+        for reason in ["idle", "room", "memory", "moved"] {
+            drop(self.evictions.get_or_create(&Reason { reason }));
+        }
+        for status in ENDS {
+            let status = status.to_string();
+            drop(self.turns.get_or_create(&Status { status }));
+        }
         registry.register_with_unit(
             "agent_start",
             "From the wish for an agent until it is ready, waiting included; by purpose: turn, or ahead",
@@ -88,7 +120,7 @@ impl AgentMetrics {
         );
         registry.register(
             "agent_evictions",
-            "Agents that were ended while their session went on; by reason: idle, room, memory",
+            "Agents that were ended while their session went on; by reason: idle, room, memory, moved (to another instance)",
             self.evictions.clone(),
         );
         registry.register(
@@ -111,6 +143,18 @@ impl AgentMetrics {
             "What the same turns cost by the CLI's account",
             self.reported.clone(),
         );
+        registry.register(
+            "log_readers",
+            "Those who read a session's log now: streams, sockets, and who waits for a turn",
+            self.readers.clone(),
+        );
+    }
+
+    /// Counts one who reads a log.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        self.readers.inc();
+        Reading(self.readers.clone())
     }
 
     /// Counts what a turn cost by the gateway's account, and by the CLI's.

@@ -37,7 +37,7 @@ pub use elsewhere::ElsewhereError;
 pub use launch::Folders;
 pub use line::OnBusy;
 pub use manager::{AgentCounts, AgentSettings, Agents, NewTurn, Surroundings, TurnRefused};
-pub use metrics::AgentMetrics;
+pub use metrics::{AgentMetrics, Reading};
 pub use questions::QuestionSettings;
 pub use resuming::{LostTurn, LostTurns, Resuming};
 pub use runtime::{FeedLimits, OpenLog};

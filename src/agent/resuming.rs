@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 use super::launch::Folders;
 use super::line::{Admission, OnBusy, TurnControl, TurnLine, TurnPlace, TurnSignals};
@@ -103,7 +104,8 @@ impl Agents {
             lost.signals,
             plan,
         );
-        self.shared.tasks.spawn(run.run_on(lost.place));
+        let span = run.span();
+        self.shared.tasks.spawn(run.run_on(lost.place).instrument(span));
     }
 
     /// Ends a lost turn that cannot go on as `unknown`; if the store does not take that, it is found again later.

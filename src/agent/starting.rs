@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
 
 use super::actor::{self, Belongings};
 use super::disk::DiskLimits;
@@ -30,6 +31,7 @@ use crate::protocol::control::Initialize;
 use crate::security::ownership;
 use crate::security::workspace::Workspace;
 use crate::store::StoreError;
+use crate::telemetry;
 
 /// Why there is no agent for a session.
 #[derive(Debug, thiserror::Error)]
@@ -148,9 +150,12 @@ impl Shared {
         let began = Instant::now();
         let living = self.living(runtime, session, folders).await;
         let is_new = living.is_none();
-        let agent = match living {
-            Some(agent) => agent,
-            None => self.new_agent(runtime, session, folders, purpose).await?,
+        let agent = if let Some(agent) = living {
+            agent
+        } else {
+            let span = tracing::info_span!("agent.start", session.id = %session.id);
+            let new = self.new_agent(runtime, session, folders, purpose);
+            new.instrument(span).await?
         };
         match agent.ready().await {
             Ok(_) => {
@@ -254,10 +259,12 @@ impl Shared {
             .map(|groups| groups.make(session.id))
             .transpose()
             .map_err(NoAgent::ControlGroup)?;
+        let traceparent = telemetry::traceparent(&Span::current());
         let means = Means {
             door: door.as_ref(),
             user,
             control_group: control_group.as_ref(),
+            traceparent: traceparent.as_deref(),
             model_only: self.policy_of(session.tenant).await?.network == Some(TenantNetwork::Gateway),
         };
         let program = self.launch.program(session, &home, folders, means)?;
@@ -515,6 +522,7 @@ impl Shared {
             door: door.as_ref(),
             user,
             control_group: None,
+            traceparent: None,
             model_only: false,
         };
         let program = self.launch.probe(&home, means)?;

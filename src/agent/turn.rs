@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
+use tracing::Span;
 use uuid::Uuid;
 
 use self::ending::Ending;
@@ -157,6 +158,18 @@ impl TurnRun {
         }
     }
 
+    /// Its part of the trace, and of the log; in the request that asked for it.
+    pub(super) fn span(&self) -> Span {
+        let (session, turn) = (&self.plan.session, &self.plan.turn);
+        tracing::info_span!(
+            "turn",
+            tenant.id = %session.tenant,
+            session.id = %session.id,
+            turn.id = %turn.id,
+            turn.status = tracing::field::Empty,
+        )
+    }
+
     /// Stores the turn, tells `taken` of it, and runs it once the session is its own.
     pub(super) async fn run(
         mut self,
@@ -174,6 +187,9 @@ impl TurnRun {
 
     async fn end(mut self, ending: Ending, place: TurnPlace) {
         let turn = self.finish(ending).await;
+        if let Some(outcome) = turn.as_ref().and_then(|turn| turn.outcome.as_ref()) {
+            Span::current().record("turn.status", tracing::field::display(outcome.status));
+        }
         // The session is free before its client learns of the end, and can send its next prompt at once.
         self.runtime.touch();
         drop(place);

@@ -10,6 +10,7 @@ pub mod fallback;
 pub mod health;
 pub mod idempotency;
 pub mod input;
+mod measuring;
 pub mod metrics;
 pub mod page;
 mod peers;
@@ -32,6 +33,7 @@ use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 pub use auth::{Anonymous, Authenticator};
+pub use measuring::HttpMetrics;
 pub use v1::socket::SocketRules;
 
 use crate::domain::UserId;
@@ -91,6 +93,8 @@ pub struct ApiState {
     pub cursors: page::CursorKey,
     /// How connections are treated that stay open.
     pub sockets: SocketRules,
+    /// What is counted and measured of requests.
+    pub metrics: HttpMetrics,
 }
 
 /// How the HTTP server listens.
@@ -137,6 +141,7 @@ pub fn serve(
     let limits = web::Data::new(state.limits);
     let cursors = web::Data::new(state.cursors);
     let sockets = web::Data::new(state.sockets);
+    let metrics = web::Data::new(state.metrics);
     let proxies = web::Data::new(trace::TrustedProxies(options.trusted_proxies.clone()));
     let document = match content {
         Content::All => openapi(&others),
@@ -152,6 +157,7 @@ pub fn serve(
             .app_data(limits.clone())
             .app_data(cursors.clone())
             .app_data(sockets.clone())
+            .app_data(metrics.clone())
             .app_data(proxies.clone())
             .app_data(known_paths.clone())
             .app_data(document.clone())

@@ -6,17 +6,19 @@ use std::time::Instant;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, web};
 use ipnet::IpNet;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
+use super::measuring::HttpMetrics;
 use super::problem::{Problem, ProblemCode};
-use crate::domain::{Principal, TurnId};
+use crate::domain::{Principal, SessionId, TurnId};
 use crate::service::Standing;
+use crate::telemetry;
 
 /// The header of a request's id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -102,23 +104,50 @@ pub async fn around(
     let id = request_id(&request);
     request.extensions_mut().insert(RequestName(id.clone()));
     let begun = Instant::now();
+    let method = request.method().clone();
+    let metrics = request.app_data::<web::Data<HttpMetrics>>().cloned();
     let client = request
         .app_data::<web::Data<TrustedProxies>>()
         .and_then(|proxies| proxies.client_address(request.request()));
-    let span = tracing::info_span!("request", request.id = %id);
+    let span = tracing::info_span!("request", request.id = %id, otel.kind = "server");
+    let traceparent = request.headers().get("traceparent");
+    telemetry::continue_from(&span, traceparent.and_then(|value| value.to_str().ok()));
     let mut response = match next.call(request).instrument(span.clone()).await {
         Ok(response) => shaped(response.map_into_boxed_body(), &id),
         Err(error) => {
             let problem = problem_of(&error);
             let mut response = problem.to_response(&id);
             name_request(response.headers_mut(), &id);
+            measure(metrics.as_ref(), &span, &method, None, response.status(), begun);
             return Err(InternalError::from_response(problem, response).into());
         }
     };
     name_request(response.headers_mut(), &id);
     tell_limit(&mut response);
+    let route = response.request().match_pattern();
+    measure(metrics.as_ref(), &span, &method, route, response.status(), begun);
     span.in_scope(|| log(&response, client, begun));
     Ok(response)
+}
+
+/// Counts and measures a request, and names its part of a trace by its route.
+fn measure(
+    metrics: Option<&web::Data<HttpMetrics>>,
+    span: &Span,
+    method: &Method,
+    route: Option<String>,
+    status: StatusCode,
+    begun: Instant,
+) {
+    telemetry::name_request(
+        span,
+        method.as_str(),
+        route.as_deref().unwrap_or("unmatched"),
+        status.as_u16(),
+    );
+    if let Some(metrics) = metrics {
+        metrics.answered(method, route, status, begun.elapsed());
+    }
 }
 
 /// Tells how near the nearest limit is.
@@ -186,9 +215,15 @@ fn log(response: &ServiceResponse<BoxBody>, client: Option<IpAddr>, begun: Insta
         client.address = client.map(tracing::field::display),
         tenant.name = principal.map(|principal| tracing::field::display(&principal.tenant_name)),
         credential = principal.map(|principal| principal.credential.as_str()),
+        session.id = session_of(request).map(tracing::field::display),
         turn.id = extensions.get::<TurnId>().map(tracing::field::display),
         "answered"
     );
+}
+
+/// The session that a request's path names, if it is the name of one.
+fn session_of(request: &HttpRequest) -> Option<SessionId> {
+    request.match_info().get("session_id")?.parse().ok()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::meter::Meter;
+use super::metrics::GatewayMetrics;
 use super::refusal::Refusal;
 use crate::domain::{
     Clock, EntryId, LedgerEntry, MicroUsd, Payer, Reservation, Reserved, Spender, TenantId, Usage,
@@ -43,6 +44,7 @@ pub(super) struct Bill {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
+    metrics: GatewayMetrics,
     noted_at: Instant,
     noted: Usage,
 }
@@ -90,6 +92,7 @@ impl Bill {
             store: Arc::clone(&gateway.store),
             clock: Arc::clone(&gateway.clock),
             tasks: gateway.tasks.clone(),
+            metrics: gateway.metrics.clone(),
             noted_at: Instant::now(),
             noted: Usage::default(),
         })
@@ -141,18 +144,31 @@ impl Drop for Bill {
             self.tenant,
             self.entry.clone(),
         );
+        let metrics = self.metrics.clone();
         meter.settling().send_modify(|open| *open += 1);
         self.tasks.spawn(async move {
-            settle(&*store, &meter, tenant, &entry).await;
+            settle(&*store, &meter, &metrics, tenant, &entry).await;
             meter.settling().send_modify(|open| *open -= 1);
         });
     }
 }
 
-async fn settle(store: &dyn Store, meter: &Meter, tenant: TenantId, entry: &LedgerEntry) {
+async fn settle(
+    store: &dyn Store,
+    meter: &Meter,
+    metrics: &GatewayMetrics,
+    tenant: TenantId,
+    entry: &LedgerEntry,
+) {
     for wait in RETRIES {
         match store.settle(tenant, entry).await {
-            Ok(warnings) => return meter.warn(warnings),
+            Ok(warnings) => {
+                metrics.settled(entry.usage, entry.cost);
+                for warning in &warnings {
+                    metrics.warned(warning.percent);
+                }
+                return meter.warn(warnings);
+            }
             Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "an entry of the ledger is offered again"
@@ -160,6 +176,7 @@ async fn settle(store: &dyn Store, meter: &Meter, tenant: TenantId, entry: &Ledg
         }
         tokio::time::sleep(wait).await;
     }
+    metrics.not_settled();
     // It is settled later, with what was noted of it.
     tracing::error!(tenant.id = %tenant, entry.id = %entry.id, model = entry.model, cost = entry.cost.get(),
         "an entry of the ledger was not taken");

@@ -8,14 +8,17 @@ use futures_util::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
 use http_body_util::{BodyExt as _, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName};
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 use serde::Deserialize;
+use tokio::time::Instant;
 use tokio::time::error::Elapsed;
+use tracing::{Instrument as _, Span};
 
 use super::billing::{Bill, Order, RENEWED_EVERY};
 use super::credential::Credential;
 use super::door::Behind;
 use super::limits::Admission;
+use super::metrics::GatewayMetrics;
 use super::refusal::Refusal;
 use super::usage::UsageReader;
 
@@ -64,10 +67,23 @@ enum Kind {
 
 /// Answers a request.
 pub(super) async fn answer(behind: &Behind, request: Request<Incoming>) -> Response<Body> {
-    match forward(behind, request).await {
+    let meter = &behind.meter;
+    let span = tracing::info_span!(
+        parent: &meter.span(),
+        "model",
+        otel.kind = "client",
+        model = tracing::field::Empty,
+        outcome = tracing::field::Empty,
+        usage.input_tokens = tracing::field::Empty,
+        usage.output_tokens = tracing::field::Empty,
+    );
+    match forward(behind, request).instrument(span.clone()).await {
         Ok(response) => response,
         Err(refusal) => {
-            tracing::info!(tenant.id = %behind.meter.tenant(), refusal = refusal.kind(), "the gateway refused: {refusal}");
+            let _entered = span.enter();
+            span.record("outcome", refusal.name());
+            behind.gateway.metrics.refused(refusal.name());
+            tracing::info!(tenant.id = %meter.tenant(), refusal = refusal.kind(), "the gateway refused: {refusal}");
             refusal.response::<Full<Bytes>>().map(whole)
         }
     }
@@ -95,6 +111,7 @@ async fn forward(behind: &Behind, request: Request<Incoming>) -> Result<Response
     };
     let tenant = gateway.limits.tenant(behind.meter.tenant()).await?;
     if let Some(asked) = &asked {
+        Span::current().record("model", asked.model.chars().take(100).collect::<String>());
         gateway.limits.check_model(tenant.as_ref(), &asked.model)?;
     }
     let admission = gateway
@@ -121,6 +138,7 @@ async fn forward(behind: &Behind, request: Request<Incoming>) -> Result<Response
         .headers(to_upstream(&head.headers, &credential))
         .body(body)
         .send();
+    let sent_at = Instant::now();
     let response = match tokio::time::timeout(settings.silence_timeout, asked).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {
@@ -133,7 +151,7 @@ async fn forward(behind: &Behind, request: Request<Incoming>) -> Result<Response
         }
         Err(_late) => return Err(Refusal::Silent),
     };
-    Ok(pass_on(behind, kind, bill, response, admission))
+    Ok(pass_on(behind, kind, bill, response, admission, sent_at))
 }
 
 impl Kind {
@@ -219,6 +237,7 @@ fn pass_on(
     bill: Option<Bill>,
     response: reqwest::Response,
     admission: Admission,
+    sent_at: Instant,
 ) -> Response<Body> {
     let is_stream = response
         .headers()
@@ -241,6 +260,7 @@ fn pass_on(
         silence: settings.silence_timeout,
         is_stream,
         over: false,
+        underway: Underway::begin(&behind.gateway.metrics, sent_at, status),
         _admission: admission,
     };
     let pieces = stream::unfold(passing, |mut passing| async move {
@@ -261,6 +281,7 @@ struct Passing {
     silence: Duration,
     is_stream: bool,
     over: bool,
+    underway: Underway,
     _admission: Admission,
 }
 
@@ -294,7 +315,10 @@ impl Passing {
                 }
                 Some(Ok(bytes))
             }
-            Ok(None) => None,
+            Ok(None) => {
+                self.underway.whole();
+                None
+            }
             Ok(Some(Err(error))) => {
                 self.over = true;
                 Some(Err(Broken(Some(error.without_url()))))
@@ -311,10 +335,52 @@ impl Passing {
     }
 }
 
+/// An answer that is counted, however it ends.
+struct Underway {
+    metrics: GatewayMetrics,
+    sent_at: Instant,
+    outcome: &'static str,
+    is_error: bool,
+    span: Span,
+}
+
+impl Underway {
+    fn begin(metrics: &GatewayMetrics, sent_at: Instant, status: StatusCode) -> Self {
+        metrics.begun(sent_at.elapsed());
+        Self {
+            metrics: metrics.clone(),
+            sent_at,
+            outcome: "broken_off",
+            is_error: status.is_client_error() || status.is_server_error(),
+            span: Span::current(),
+        }
+    }
+
+    /// All of it came.
+    fn whole(&mut self) {
+        self.outcome = if self.is_error {
+            "upstream_error"
+        } else {
+            "answered"
+        };
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.span.record("outcome", self.outcome);
+        self.metrics.ended(self.outcome, self.sent_at.elapsed());
+    }
+}
+
 impl Drop for Passing {
     fn drop(&mut self) {
         if let Some(bill) = &mut self.bill {
-            bill.see(self.reader.finish());
+            let used = self.reader.finish();
+            let span = &self.underway.span;
+            span.record("usage.input_tokens", used.usage.input_tokens);
+            span.record("usage.output_tokens", used.usage.output_tokens);
+            bill.see(used);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tracing::Span;
 
 use crate::domain::{
     Budget, BudgetWarning, EntryId, KeyId, MicroUsd, SessionId, Spender, TenantId, TurnId, Usage, UserId,
@@ -35,7 +36,7 @@ struct Inner {
     settling: watch::Sender<usize>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counted {
     /// The turn that runs, or ran last, and the key that asked for it.
     turn: Option<TurnId>,
@@ -46,6 +47,21 @@ struct Counted {
     warnings: Vec<BudgetWarning>,
     /// The budget for which a request of that turn was refused.
     exhausted: Option<Budget>,
+    /// The turn's part of a trace, while it runs.
+    span: Span,
+}
+
+impl Default for Counted {
+    fn default() -> Self {
+        Self {
+            turn: None,
+            key: None,
+            used: HashMap::new(),
+            warnings: Vec::new(),
+            exhausted: None,
+            span: Span::none(),
+        }
+    }
 }
 
 impl Meter {
@@ -82,7 +98,7 @@ impl Meter {
         })
     }
 
-    /// From now on, what is asked for is this turn's, which the key asked for.
+    /// From now on, what is asked for is this turn's, which the key asked for; and part of the trace that it is begun in.
     pub fn begin_turn(&self, turn: TurnId, key: Option<KeyId>) {
         let mut counted = self.lock();
         // What budgets had to say after the last turn's end is told in this one.
@@ -91,8 +107,22 @@ impl Meter {
             turn: Some(turn),
             key,
             warnings,
+            span: Span::current(),
             ..Counted::default()
         };
+    }
+
+    /// What the turn asked for is over; what is still asked for is part of no trace.
+    pub fn end_turn(&self, turn: TurnId) {
+        let mut counted = self.lock();
+        if counted.turn == Some(turn) {
+            counted.span = Span::none();
+        }
+    }
+
+    /// The part of a trace of the turn that runs.
+    pub(super) fn span(&self) -> Span {
+        self.lock().span.clone()
     }
 
     /// Counts what a request has used so far, in place of what was counted of it before.

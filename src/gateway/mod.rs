@@ -14,6 +14,7 @@ mod door;
 mod forward;
 mod limits;
 pub mod meter;
+mod metrics;
 mod refusal;
 mod session_keys;
 mod usage;
@@ -39,6 +40,7 @@ use crate::store::Store;
 
 pub use door::{Door, DoorClosed};
 pub use meter::Meter;
+pub use metrics::GatewayMetrics;
 
 /// How the gateway is set.
 #[derive(Debug, Clone)]
@@ -92,6 +94,7 @@ struct Shared {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
+    metrics: GatewayMetrics,
 }
 
 /// What came of trying a credential.
@@ -154,6 +157,7 @@ impl Gateway {
                 store,
                 clock,
                 tasks,
+                metrics: GatewayMetrics::default(),
             }),
         })
     }
@@ -170,6 +174,12 @@ impl Gateway {
             Ok(Ok(answer)) if !answer.status().is_server_error() => Tried::Taken,
             _ => Tried::NoAnswer,
         }
+    }
+
+    /// What is counted and measured of it.
+    #[must_use]
+    pub fn metrics(&self) -> &GatewayMetrics {
+        &self.shared.metrics
     }
 
     /// Forgets which credential a tenant has: it was changed.

@@ -6,9 +6,11 @@ use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde_json::json;
+use strum::{IntoStaticStr, VariantNames};
 
 /// Why a request is not forwarded, or its answer not given.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr, VariantNames, thiserror::Error)]
+#[strum(serialize_all = "snake_case")]
 pub(super) enum Refusal {
     #[error("this token does not open this door")]
     Token,
@@ -45,6 +47,11 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// Our own name for it.
+    pub(super) fn name(&self) -> &'static str {
+        self.into()
+    }
+
     /// The API's name for it.
     pub(super) fn kind(&self) -> &'static str {
         match self {

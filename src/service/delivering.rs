@@ -5,12 +5,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tokio::sync::Notify;
 
+use super::delivery_metrics::DeliveryMetrics;
 use crate::domain::{
     Clock, Delivery, DeliveryAttempt, DeliveryStatus, Disabled, DisabledReason, EventQuery, TenantId,
     Webhook, WebhookChange, WebhookId,
@@ -18,7 +19,7 @@ use crate::domain::{
 use crate::lifecycle::{Shutdown, Tasks};
 use crate::security::outgoing::{OutgoingRules, PrivateAddress};
 use crate::security::webhook_signing::WebhookSigner;
-use crate::store::{Result, Store};
+use crate::store::{Result, Store, StoreError};
 
 /// How many webhooks are looked at in one round.
 const WEBHOOKS_A_ROUND: u32 = 1000;
@@ -61,6 +62,7 @@ struct Shared {
     signer: WebhookSigner,
     client: reqwest::Client,
     rules: DeliveryRules,
+    metrics: DeliveryMetrics,
     /// How many tries of each webhook are under way.
     under_way: Mutex<HashMap<WebhookId, u32>>,
     ended: Notify,
@@ -100,9 +102,16 @@ impl Dispatcher {
             signer,
             client,
             rules,
+            metrics: DeliveryMetrics::default(),
             under_way: Mutex::default(),
             ended: Notify::new(),
         })))
+    }
+
+    /// What is counted and measured of it.
+    #[must_use]
+    pub fn metrics(&self) -> &DeliveryMetrics {
+        &self.0.metrics
     }
 
     /// Sends what is due, for as long as the server runs.
@@ -181,8 +190,12 @@ impl Shared {
 
     async fn deliver(&self, tenant: TenantId, webhook: &Webhook, delivery: &Delivery) {
         let tried = async {
+            let began = Instant::now();
             let outcome = self.attempt(tenant, webhook, delivery).await?;
-            self.settle(tenant, webhook, delivery, outcome).await
+            let took = began.elapsed();
+            let state = self.settle(tenant, webhook, delivery, outcome).await?;
+            self.metrics.tried(state, took);
+            Ok::<_, StoreError>(())
         };
         tokio::select! {
             tried = tried => if let Err(error) = tried {
@@ -259,7 +272,7 @@ impl Shared {
         webhook: &Webhook,
         delivery: &Delivery,
         outcome: Outcome,
-    ) -> Result<()> {
+    ) -> Result<DeliveryStatus> {
         let at = self.clock.now();
         let (status, error) = match outcome {
             Outcome::Taken(status) => (Some(status), None),
@@ -284,7 +297,7 @@ impl Shared {
                 .update_webhook(tenant, webhook.id, &change, None)
                 .await?;
         }
-        Ok(())
+        Ok(state)
     }
 
     /// What a try says of its webhook.

@@ -140,7 +140,8 @@ impl EventService {
             turn: order.turn,
         };
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
-        let reader = LogReader::new(log, store, clock, query, self.rules.read_batch);
+        let reading = self.agents.metrics().reading();
+        let reader = LogReader::new(log, store, clock, query, self.rules.read_batch, reading);
         if !order.follow {
             return Ok(Some(LogStream::read(reader, false)));
         }

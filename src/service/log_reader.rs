@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::agent::OpenLog;
 use crate::agent::feed::{FeedItem, FeedRead};
+use crate::agent::{OpenLog, Reading};
 use crate::domain::{Clock, Event, EventBody, EventId, EventQuery};
 use crate::store::{Store, StoreError};
 
@@ -41,6 +41,7 @@ pub(super) struct LogReader {
     batch: u32,
     /// How many stored ones are, as they are long.
     stored_batch: u32,
+    _counted: Reading,
 }
 
 impl LogReader {
@@ -51,6 +52,7 @@ impl LogReader {
         clock: Arc<dyn Clock>,
         query: EventQuery,
         batch: u32,
+        counted: Reading,
     ) -> Self {
         Self {
             newest: log.feed().watch(),
@@ -60,6 +62,7 @@ impl LogReader {
             query,
             batch,
             stored_batch: batch,
+            _counted: counted,
         }
     }
 

@@ -6,6 +6,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::error::Error;
+use super::process_metrics::ProcessMetrics;
 use crate::agent::Agents;
 
 /// What is told beside the figures.
@@ -22,11 +23,14 @@ pub struct MetricsService {
 }
 
 impl MetricsService {
-    /// What these agents count, and how many there are.
+    /// What these agents count, how many there are, and what `others` register.
     #[must_use]
-    pub fn new(agents: Agents) -> Self {
-        let mut registry = Registry::with_prefix("paddock");
-        agents.metrics().register(&mut registry);
+    pub fn new(agents: Agents, others: impl FnOnce(&mut Registry)) -> Self {
+        let mut all = Registry::default();
+        all.register_collector(Box::new(ProcessMetrics));
+        let registry = all.sub_registry_with_prefix("paddock");
+        agents.metrics().register(registry);
+        others(registry);
         let (live, waiting, memory) = (Family::default(), Family::default(), Gauge::default());
         registry.register("agents", "Live agents; by state: busy, idle", live.clone());
         registry.register(
@@ -40,7 +44,7 @@ impl MetricsService {
             memory.clone(),
         );
         Self {
-            registry,
+            registry: all,
             agents,
             live,
             waiting,

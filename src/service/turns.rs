@@ -272,6 +272,7 @@ impl TurnService {
             Arc::clone(&self.clock),
             query.of_kinds(kinds),
             self.read_batch,
+            self.agents.metrics().reading(),
         );
         follow(started, reader, Arc::clone(&self.clock))
     }

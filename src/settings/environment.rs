@@ -67,11 +67,13 @@ pub const ALIASES: &[(&str, &str)] = &[
 /// The secrets, each of which may come from the file that `NAME_FILE` names.
 pub(super) const SECRETS: &[&str] = &[
     "PADDOCK__AUTH__ADMIN_KEY",
+    "PADDOCK__AUTH__SEALING_KEY",
     "PADDOCK__SESSION__DATABASE_URL",
     "PADDOCK__SESSION__PG_PASSWORD",
     "PADDOCK__MODEL__API_KEY",
     "PADDOCK__MODEL__AUTH_TOKEN",
     "PADDOCK__MODEL__OAUTH_TOKEN",
+    "PADDOCK__TELEMETRY__OTLP_AUTHORIZATION",
 ];
 
 /// The variable in which one of the originals takes what the CLI's own login wrote down.

@@ -126,6 +126,7 @@ impl Settings {
         self.webhooks.check(&mut problems);
         self.dialects.check(&mut problems);
         self.model.check(&mut problems);
+        self.telemetry.check(&mut problems);
         for (path, name) in [
             (&self.session.sqlite_path, "session.sqlite_path"),
             (&self.agent.homes_dir, "agent.homes_dir"),

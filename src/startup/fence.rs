@@ -167,7 +167,7 @@ async fn try_level(
     tried.map(|()| fence)
 }
 
-fn search_path() -> String {
+pub(super) fn search_path() -> String {
     let path = crate::settings::process_environment()
         .into_iter()
         .find(|(name, _)| name == "PATH");

@@ -5,6 +5,7 @@
 
 pub mod access;
 mod cluster;
+pub mod doctor;
 mod fence;
 mod listening;
 mod parts;
@@ -27,13 +28,14 @@ use crate::agent::home::Homes;
 use crate::agent::launch::LaunchSettings;
 use crate::agent::{Agents, Resuming, Surroundings};
 use crate::api::page::CursorKey;
-use crate::api::{ApiState, Authenticator};
+use crate::api::{ApiState, Authenticator, HttpMetrics};
 use crate::cluster::{Cluster, JoinError};
 use crate::dialects;
 use crate::domain::{Clock, Dialect, SharedClock};
 use crate::gateway::billing::settle_abandoned;
 use crate::lifecycle::{Shutdown, Tasks};
 use crate::security::sealing::SealingKeys;
+use crate::security::tls;
 use crate::security::workspace::{WorkspaceError, Workspaces};
 use crate::service::{Housekeeping, Services};
 use crate::settings::Settings;
@@ -82,6 +84,9 @@ pub enum StartupError {
     /// TLS cannot be spoken.
     #[error("TLS cannot be spoken")]
     Tls(#[source] rustls::Error),
+    /// Spans cannot be sent.
+    #[error("the client that sends spans cannot be made")]
+    TraceClient(#[source] reqwest::Error),
     /// Nothing can be sent to webhooks.
     #[error("what sends events to webhooks cannot be made")]
     Webhooks(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -175,10 +180,7 @@ impl Application {
             settings.user.auto_create_dir,
         )?);
         let homes = Homes::open(&settings.agent.homes_dir).map_err(StartupError::Homes)?;
-        let scripted = settings.model.scripted;
-        let scripted_model = scripted
-            .then(|| ScriptedModel::start(scripted_model::Options::default()))
-            .transpose()?;
+        let scripted_model = scripted_model(&settings)?;
         let guardian = parts::guardian(settings.agent.guardian_path.clone());
         let fence = fence::build(&settings, guardian.as_deref(), &homes).await?;
         let isolation = fence.level;
@@ -220,11 +222,12 @@ impl Application {
             &shutdown,
             cluster.as_ref(),
         );
-        let signer = webhooks::start(&settings, &store, &clock, &tasks, &shutdown).await?;
+        let (signer, deliveries) = webhooks::start(&settings, &store, &clock, &tasks, &shutdown).await?;
 
         let (authentication, first_key) =
             access::authentication(&settings, &store, limits.tenants(), &clock).await?;
         let authentication = Arc::new(authentication);
+        let requests = HttpMetrics::default();
         let parts = services::Parts {
             settings: &settings,
             store: Arc::clone(&store),
@@ -238,13 +241,15 @@ impl Application {
             sealing,
             gateway,
             signer,
+            deliveries,
+            requests: requests.clone(),
             cluster: cluster.clone(),
         };
         let services = parts.into_services();
         let (turns, told) = (Arc::clone(&services.turns), shutdown.clone());
         tasks.spawn(async move { turns.resume_lost(lost_turns, told).await });
         let authenticator = Authenticator::new(authentication, limits);
-        let state = api_state(&settings, services, authenticator, &*store).await?;
+        let state = api_state(&settings, services, authenticator, &*store, requests).await?;
         let servers = listening.serve(&settings, &state)?;
         Ok(Self {
             servers,
@@ -334,6 +339,12 @@ impl Application {
     }
 }
 
+/// The scripted model, where answers are to come from it.
+fn scripted_model(settings: &Settings) -> Result<Option<ScriptedModel>, StartupError> {
+    let start = || ScriptedModel::start(scripted_model::Options::default());
+    Ok(settings.model.scripted.then(start).transpose()?)
+}
+
 /// Settles what servers left that are gone.
 async fn settle_left_over(
     agents: &Agents,
@@ -368,6 +379,7 @@ async fn api_state(
     services: Services,
     authenticator: Authenticator,
     store: &dyn Store,
+    metrics: HttpMetrics,
 ) -> Result<ApiState, StartupError> {
     Ok(ApiState {
         services,
@@ -376,6 +388,7 @@ async fn api_state(
         // The same for all servers on a store, and after a restart.
         cursors: CursorKey::new(stores::shared_secret(store, "cursors").await?),
         sockets: parts::socket_rules(settings),
+        metrics,
     })
 }
 
@@ -402,6 +415,16 @@ fn start_chores(
         cluster.cloned(),
     );
     tasks.spawn(housekeeping.run());
+}
+
+/// The client by which spans are sent.
+pub fn trace_client(timeout: Duration) -> Result<reqwest::Client, StartupError> {
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls::client().map_err(StartupError::Tls)?)
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(timeout)
+        .build();
+    client.map_err(StartupError::TraceClient)
 }
 
 /// The keys that secrets in the store are sealed with; none where none is set.

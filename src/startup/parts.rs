@@ -44,7 +44,7 @@ pub(super) fn model_access(model: &ModelSection) -> ModelAccess {
     }
 }
 
-fn credential(model: &ModelSection) -> Option<Credential> {
+pub(super) fn credential(model: &ModelSection) -> Option<Credential> {
     let all = [
         (CredentialKind::ApiKey, &model.api_key),
         (CredentialKind::AuthToken, &model.auth_token),

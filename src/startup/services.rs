@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{parts, webhooks};
 use crate::agent::Agents;
+use crate::api::HttpMetrics;
 use crate::cluster::Cluster;
 use crate::domain::Clock;
 use crate::gateway::Gateway;
@@ -14,10 +15,10 @@ use crate::security::sealing::SealingKeys;
 use crate::security::webhook_signing::WebhookSigner;
 use crate::security::workspace::Workspaces;
 use crate::service::{
-    AuthenticationService, CredentialService, ErasureService, EventRules, EventService, FileService,
-    ForkService, HealthService, Idempotency, MetricsService, ModelService, PeerService, PermissionService,
-    Services, SessionRules, SessionService, SpendingService, SteeringService, TenantService, TurnRules,
-    TurnService, WebhookService,
+    AuthenticationService, CredentialService, DeliveryMetrics, ErasureService, EventRules, EventService,
+    FileService, ForkService, HealthService, Idempotency, MetricsService, ModelService, PeerService,
+    PermissionService, Services, SessionRules, SessionService, SpendingService, SteeringService,
+    TenantService, TurnRules, TurnService, WebhookService,
 };
 use crate::settings::Settings;
 use crate::store::Store;
@@ -36,6 +37,8 @@ pub(super) struct Parts<'a> {
     pub(super) sealing: SealingKeys,
     pub(super) gateway: Option<Gateway>,
     pub(super) signer: WebhookSigner,
+    pub(super) deliveries: DeliveryMetrics,
+    pub(super) requests: HttpMetrics,
     pub(super) cluster: Option<Cluster>,
 }
 
@@ -58,7 +61,7 @@ impl Parts<'_> {
                 ttl: settings.session.ttl,
             },
         ));
-        let events = self.events(&sessions);
+        let (events, metrics) = (self.events(&sessions), self.metrics());
         let (webhooks, files) = (self.webhooks(&sessions), self.files(&sessions));
         let patience = settings.limits.idempotency_wait;
         let idempotency = Arc::new(Idempotency::new(store(), clock(), patience));
@@ -130,7 +133,7 @@ impl Parts<'_> {
             spending: Arc::new(spending),
             credentials: Arc::new(credentials),
             models: Arc::new(ModelService::new(agents())),
-            metrics: Arc::new(MetricsService::new(agents())),
+            metrics: Arc::new(metrics),
             authentication: self.authentication,
             health: Arc::new(HealthService::new(
                 store(),
@@ -142,6 +145,17 @@ impl Parts<'_> {
                 self.cluster,
             )),
         }
+    }
+
+    fn metrics(&self) -> MetricsService {
+        MetricsService::new(self.agents.clone(), |registry| {
+            self.requests.register(registry);
+            self.store.metrics().register(registry);
+            self.deliveries.register(registry);
+            if let Some(gateway) = &self.gateway {
+                gateway.metrics().register(registry);
+            }
+        })
     }
 
     fn events(&self, sessions: &Arc<SessionService>) -> EventService {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use sqlx::postgres::PgSslMode;
 
 use super::StartupError;
@@ -48,6 +49,14 @@ pub async fn pending_migrations(settings: &Settings) -> Result<Vec<PendingMigrat
         StorageKind::Memory => Ok(Vec::new()),
         StorageKind::Sqlite => SqliteStore::pending_migrations(&sqlite_options(settings)).await,
         StorageKind::Postgresql => PostgresStore::pending_migrations(&postgres_options(settings)).await,
+    }
+}
+
+/// What time it is by the database's clock; `None` where the store has none of its own.
+pub(super) async fn server_time(settings: &Settings) -> Option<Result<DateTime<Utc>, StoreError>> {
+    match settings.session.storage {
+        StorageKind::Memory | StorageKind::Sqlite => None,
+        StorageKind::Postgresql => Some(PostgresStore::server_time(&postgres_options(settings)).await),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::lifecycle::{Shutdown, Tasks};
 use crate::security::outgoing::OutgoingRules;
 use crate::security::tls;
 use crate::security::webhook_signing::WebhookSigner;
-use crate::service::{DeliveryRules, Dispatcher, WebhookRules};
+use crate::service::{DeliveryMetrics, DeliveryRules, Dispatcher, WebhookRules};
 use crate::settings::Settings;
 use crate::store::Store;
 
@@ -29,14 +29,14 @@ fn outgoing(settings: &Settings) -> OutgoingRules {
     OutgoingRules::new(networks.iter().map(|network| network.0).collect())
 }
 
-/// Begins to send events to webhooks; what signs them.
+/// Begins to send events to webhooks; what signs them, and what is counted of it.
 pub(super) async fn start(
     settings: &Settings,
     store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
     tasks: &Tasks,
     shutdown: &Shutdown,
-) -> Result<WebhookSigner, StartupError> {
+) -> Result<(WebhookSigner, DeliveryMetrics), StartupError> {
     let signer = WebhookSigner::new(stores::shared_secret(&**store, "webhooks").await?);
     let webhooks = &settings.webhooks;
     let rules = DeliveryRules {
@@ -59,6 +59,7 @@ pub(super) async fn start(
         tls::client().map_err(|error| StartupError::Webhooks(error.into()))?,
     );
     let dispatcher = dispatcher.map_err(|error| StartupError::Webhooks(error.into()))?;
+    let metrics = dispatcher.metrics().clone();
     tasks.spawn(dispatcher.run());
-    Ok(signer)
+    Ok((signer, metrics))
 }

@@ -16,6 +16,7 @@ pub mod contract;
 mod deltas;
 mod error;
 pub mod memory;
+mod metrics;
 pub mod postgres;
 pub mod sql;
 pub mod sqlite;
@@ -28,6 +29,7 @@ pub use contract::{
     TurnStore, UsageLedger, WebhookStore,
 };
 pub use error::StoreError;
+pub use metrics::StoreMetrics;
 
 /// What store methods answer.
 pub type Result<T> = std::result::Result<T, StoreError>;

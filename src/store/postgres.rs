@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{
@@ -175,6 +176,17 @@ impl PostgresStore {
         let pending = pending_on(&mut connection).await?;
         connection.close().await.map_err(explain("close a connection"))?;
         Ok(pending)
+    }
+
+    /// What time it is by the server's clock.
+    pub async fn server_time(options: &PostgresOptions) -> Result<DateTime<Utc>> {
+        let mut connection = connect(options, false).await?;
+        let (now,): (DateTime<Utc>,) = sqlx::query_as("SELECT clock_timestamp()")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(explain("ask the server for its time"))?;
+        connection.close().await.map_err(explain("close a connection"))?;
+        Ok(now)
     }
 
     #[cfg(test)]

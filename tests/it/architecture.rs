@@ -31,6 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "protocol",
             "security",
             "store",
+            "telemetry",
         ],
     ),
     (
@@ -46,7 +47,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("api", &["domain", "service"]),
+    ("api", &["domain", "service", "telemetry"]),
     ("dialects", &["api", "domain", "service"]),
     (
         "startup",

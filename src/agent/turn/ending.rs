@@ -65,6 +65,7 @@ impl TurnRun {
 
         if let Some(meter) = &self.meter {
             meter.settled(SETTLE_PATIENCE).await;
+            meter.end_turn(self.plan.turn.id);
         }
         self.tell_warnings().await;
         let mut verdict = match ending {

@@ -4,14 +4,17 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::domain::{Epoch, SessionId, TenantId};
-use crate::store::Result;
 use crate::store::archive::Record;
+use crate::store::{Result, StoreMetrics};
 
 /// What concerns the whole platform and no tenant alone.
 #[async_trait]
 pub trait PlatformStore: Send + Sync {
     /// The name of the backend: `memory`, `sqlite` or `postgresql`.
     fn backend(&self) -> &'static str;
+
+    /// What is counted and measured of it.
+    fn metrics(&self) -> &StoreMetrics;
 
     /// Whether it answers.
     async fn ping(&self) -> Result<()>;

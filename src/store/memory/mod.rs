@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 
-use super::{Result, StoreError};
+use super::{Result, StoreError, StoreMetrics};
 use crate::domain::{
     ApiKey, AuditEntry, Budget, BudgetId, Delivery, EntryId, Epoch, Event, EventId, KeyId, LedgerEntry,
     Permission, PermissionId, Session, SessionId, StoredCredential, Tenant, TenantId, TenantName,
@@ -27,6 +27,7 @@ use crate::domain::{
 pub struct MemoryStore {
     /// Guarded by a std mutex: every method is one short step.
     state: Mutex<State>,
+    metrics: StoreMetrics,
 }
 
 #[derive(Debug, Default)]

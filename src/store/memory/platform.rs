@@ -9,12 +9,16 @@ use crate::domain::{
     SessionStatus, TenantId, TranscriptEntry,
 };
 use crate::store::archive::Record;
-use crate::store::{PlatformStore, RestoreStore, Result, StoreError};
+use crate::store::{PlatformStore, RestoreStore, Result, StoreError, StoreMetrics};
 
 #[async_trait]
 impl PlatformStore for MemoryStore {
     fn backend(&self) -> &'static str {
         "memory"
+    }
+
+    fn metrics(&self) -> &StoreMetrics {
+        &self.metrics
     }
 
     async fn ping(&self) -> Result<()> {

@@ -117,6 +117,7 @@ impl SqlStore<PostgresEngine> {
             lifeline: Arc::clone(&self.database),
             #[cfg(not(test))]
             lifeline: Arc::new(Database {
+                metrics: self.database.metrics.clone(),
                 engine: self.database.engine.lifeline(),
             }),
         }

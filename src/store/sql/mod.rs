@@ -29,12 +29,14 @@ mod webhooks;
 mod writer;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tracing::Instrument as _;
 
 use self::engine::{Engine, Row, Transaction as _};
 use self::statement::Statement;
 use self::writer::GroupWriter;
-use super::{Result, StoreError};
+use super::{Result, StoreError, StoreMetrics};
 
 /// How writes of several sessions are committed together.
 #[derive(Debug, Clone)]
@@ -59,6 +61,7 @@ pub struct SqlStore<E: Engine> {
 #[derive(Debug)]
 struct Database<E> {
     engine: E,
+    metrics: StoreMetrics,
     /// Every statement that was run, by where it is written.
     #[cfg(test)]
     seen: std::sync::Mutex<Vec<Statement>>,
@@ -67,7 +70,6 @@ struct Database<E> {
 /// A transaction that writes. Dropped before it is committed, it is undone.
 struct Transaction<E: Engine> {
     inner: E::Transaction,
-    #[cfg(test)]
     database: Arc<Database<E>>,
 }
 
@@ -76,6 +78,7 @@ impl<E: Engine> SqlStore<E> {
     pub(super) fn on(engine: E, commit: &CommitOptions, lanes: u32, patience: Duration) -> Self {
         let database = Arc::new(Database {
             engine,
+            metrics: StoreMetrics::default(),
             #[cfg(test)]
             seen: std::sync::Mutex::default(),
         });
@@ -133,10 +136,16 @@ impl<E: Engine> Database<E> {
         #[cfg(test)]
         self.note(&statement);
         check(action, &statement)?;
-        self.engine
-            .read(statement)
-            .await
-            .map_err(|error| E::explain(action, error))
+        let began = Instant::now();
+        let span = tracing::debug_span!("store.read", store.action = action);
+        let read = self.engine.read(statement).instrument(span).await;
+        self.metrics.read(began.elapsed());
+        read.map_err(|error| self.explain(action, error))
+    }
+
+    /// What an error means; counted, if it is the store's own.
+    fn explain(&self, action: &'static str, error: sqlx::Error) -> StoreError {
+        self.metrics.failed(E::explain(action, error))
     }
 
     async fn begin(database: &Arc<Self>) -> Result<Transaction<E>> {
@@ -144,10 +153,9 @@ impl<E: Engine> Database<E> {
             .engine
             .begin()
             .await
-            .map_err(|error| E::explain("begin a transaction", error))?;
+            .map_err(|error| database.explain("begin a transaction", error))?;
         Ok(Transaction {
             inner,
-            #[cfg(test)]
             database: Arc::clone(database),
         })
     }
@@ -181,7 +189,7 @@ impl<E: Engine> Transaction<E> {
         self.inner
             .run(statement)
             .await
-            .map_err(|error| E::explain(action, error))
+            .map_err(|error| self.database.explain(action, error))
     }
 
     async fn rows(&mut self, action: &'static str, statement: Statement) -> Result<Vec<E::Row>> {
@@ -191,7 +199,7 @@ impl<E: Engine> Transaction<E> {
         self.inner
             .rows(statement)
             .await
-            .map_err(|error| E::explain(action, error))
+            .map_err(|error| self.database.explain(action, error))
     }
 
     async fn row(&mut self, action: &'static str, statement: Statement) -> Result<Option<E::Row>> {
@@ -202,7 +210,7 @@ impl<E: Engine> Transaction<E> {
         self.inner
             .commit()
             .await
-            .map_err(|error| E::explain("commit a transaction", error))
+            .map_err(|error| self.database.explain("commit a transaction", error))
     }
 
     /// Undoes it without giving the connection up.
@@ -210,7 +218,7 @@ impl<E: Engine> Transaction<E> {
         self.inner
             .roll_back()
             .await
-            .map_err(|error| E::explain("undo a transaction", error))
+            .map_err(|error| self.database.explain("undo a transaction", error))
     }
 }
 

@@ -9,12 +9,16 @@ use super::rows::to_json;
 use super::statement::sql;
 use super::{SqlStore, count};
 use crate::domain::{PermissionDecision, PermissionResolution, SessionId, SessionStatus, TenantId};
-use crate::store::{PlatformStore, Result, StoreError};
+use crate::store::{PlatformStore, Result, StoreError, StoreMetrics};
 
 #[async_trait]
 impl<E: Engine> PlatformStore for SqlStore<E> {
     fn backend(&self) -> &'static str {
         E::BACKEND
+    }
+
+    fn metrics(&self) -> &StoreMetrics {
+        &self.database.metrics
     }
 
     async fn ping(&self) -> Result<()> {

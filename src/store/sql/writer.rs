@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::engine::Engine;
 use super::events::EventRow;
@@ -20,7 +21,7 @@ use crate::domain::{
     Epoch, Event, EventId, SessionId, TenantId, TranscriptEntry, TranscriptPath, Turn, TurnId,
 };
 use crate::lifecycle::Tasks;
-use crate::store::{RequestAnswer, Result, StoreError, TurnEnd};
+use crate::store::{RequestAnswer, Result, StoreError, StoreMetrics, TurnEnd};
 
 mod group;
 
@@ -134,6 +135,7 @@ pub(super) struct GroupWriter<E: Engine> {
     /// One queue a task; all writes of a session go through the same. `None` once closed.
     lanes: Mutex<Option<Vec<mpsc::Sender<Job>>>>,
     tasks: Tasks,
+    metrics: StoreMetrics,
     engine: std::marker::PhantomData<fn() -> E>,
 }
 
@@ -161,6 +163,7 @@ impl<E: Engine> GroupWriter<E> {
         Self {
             lanes: Mutex::new(Some(lanes)),
             tasks,
+            metrics: database.metrics.clone(),
             engine: std::marker::PhantomData,
         }
     }
@@ -173,6 +176,8 @@ impl<E: Engine> GroupWriter<E> {
         epoch: Epoch,
         work: Work,
     ) -> Result<u64> {
+        let began = Instant::now();
+        let events = work.ids().len();
         let (done, is_done) = oneshot::channel();
         let lane = self.lane_of(session).ok_or_else(closed)?;
         let job = Job {
@@ -184,7 +189,12 @@ impl<E: Engine> GroupWriter<E> {
             done,
         };
         lane.send(job).await.map_err(|_job| closed())?;
-        is_done.await.unwrap_or_else(|_| Err(closed()))
+        let span = tracing::debug_span!("store.write", store.events = events);
+        let waited = is_done.instrument(span).await;
+        let written = waited.unwrap_or_else(|_| Err(closed()));
+        let durable = if written.is_ok() { events } else { 0 };
+        self.metrics.log_written(durable, began.elapsed());
+        written
     }
 
     fn lane_of(&self, session: SessionId) -> Option<mpsc::Sender<Job>> {
@@ -252,11 +262,15 @@ impl<E: Engine> Lane<E> {
     }
 
     async fn commit(&self, mut group: Vec<Job>) {
-        let deadline = Instant::now() + self.patience;
+        let began = Instant::now();
+        let deadline = began + self.patience;
         let mut wait = RETRY_WAITS.0;
         loop {
             match group::commit(&self.database, &group).await {
-                Ok(outcomes) => return answer(group, outcomes),
+                Ok(outcomes) => {
+                    self.database.metrics.committed(group.len(), began.elapsed());
+                    return answer(group, outcomes);
+                }
                 Err(error @ StoreError::Unavailable(_)) => {
                     if Instant::now() + wait > deadline {
                         return refuse(group, &error);

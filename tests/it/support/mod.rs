@@ -171,7 +171,7 @@ impl AppBuilder {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let application = Application::build(settings).await.unwrap();
+                let application = Box::pin(Application::build(settings)).await.unwrap();
                 let model_url = application
                     .scripted_model()
                     .map(scripted_model::ScriptedModel::base_url);

@@ -1,9 +1,9 @@
 //! The server as people run it: a process of its own.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,6 +16,7 @@ pub(crate) struct Served {
     pub(crate) folder: Arc<tempfile::TempDir>,
     pub(crate) address: std::net::SocketAddr,
     pub(crate) welcome: String,
+    log: Arc<Mutex<Vec<u8>>>,
 }
 
 /// The server's command in this folder, with the stand-in for the CLI.
@@ -45,8 +46,15 @@ impl Served {
         let folder = folder.into();
         let mut child = command.spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();
+        let log = Arc::<Mutex<Vec<u8>>>::default();
+        let kept = Arc::clone(&log);
         // Read on, so that a full pipe never holds the server back.
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::stderr()));
+        std::thread::spawn(move || {
+            let mut piece = [0; 8192];
+            while let Ok(read @ 1..) = stderr.read(&mut piece) {
+                kept.lock().unwrap().extend_from_slice(&piece[..read]);
+            }
+        });
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut welcome = String::new();
         let address = loop {
@@ -67,11 +75,17 @@ impl Served {
             folder,
             address,
             welcome,
+            log,
         }
     }
 
     pub(crate) fn client(&self) -> Client {
         Client::new(self.address, None)
+    }
+
+    /// What it logs, as it does.
+    pub(crate) fn log(&self) -> Arc<Mutex<Vec<u8>>> {
+        Arc::clone(&self.log)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
