@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE "^[a-z-]+:.*## " $(MAKEFILE_LIST) | sed -E "s/:.*## /\t/" | awk -F"\t" '{printf "  make %-17s %s\n", $$1, $$2}'
 
 .PHONY: run
 run: cli fence-tools ## Install what is needed, build, and serve on http://127.0.0.1:8000
@@ -13,11 +13,12 @@ run: cli fence-tools ## Install what is needed, build, and serve on http://127.0
 	@exec scripts/run.sh
 
 .PHONY: test
-test: cli fence-tools test-tools fmt-check lint doc ## Install what is needed and run every check and test
+test: cli fence-tools test-tools fmt-check lint lint-files deny machete doc ## Install what is needed and run every check and test
 	export PADDOCK_CLI_PATH="$$(scripts/install-cli.sh)"; \
 	cargo test --workspace --locked --doc; \
 	cargo test --workspace --locked --all-targets; \
 	cargo test --locked --test it instances::rounds -- --ignored --test-threads=1; \
+	$(MAKE) --no-print-directory check-packages check-docs; \
 	scripts/fuzz-api.sh 3
 
 .PHONY: soak
@@ -25,6 +26,60 @@ soak: cli fence-tools test-tools ## Run the longest tests: a thousand rounds of 
 	export PADDOCK_CLI_PATH="$$(scripts/install-cli.sh)" PADDOCK_CRASH_ROUNDS=1000 PADDOCK_ROUNDS=1000; \
 	cargo test --locked --test it crash:: -- --nocapture; \
 	cargo test --locked --test it instances::rounds -- --ignored --nocapture --test-threads=1
+
+.PHONY: check-packages
+check-packages: cli test-tools ## Check what Paddock is shipped in: installer, units, Docker and compose files, Helm chart, alerts
+	@cargo build --locked --bin paddock
+	@export PADDOCK_CLI_PATH="$$(scripts/install-cli.sh)" PADDOCK_BIN=target/debug/paddock; \
+	scripts/install-check.sh; \
+	scripts/check-compose.py; \
+	scripts/compose-topology-check.py target/debug/paddock; \
+	scripts/check-helm.py; \
+	scripts/check-alerts.sh
+
+.PHONY: check-docs
+check-docs: cli test-tools ## Run what the documentation says is to be run
+	@cargo build --locked --bin paddock
+	@export PADDOCK_CLI_PATH="$$(scripts/install-cli.sh)" PADDOCK_BIN=target/debug/paddock; \
+	scripts/check-docs.py; \
+	scripts/api-examples.mjs --check
+
+.PHONY: api-examples
+api-examples: cli test-tools ## Write docs/API_EXAMPLES.md and the Postman collection's saved answers anew
+	@cargo build --locked --bin paddock
+	@PADDOCK_BIN=target/debug/paddock scripts/api-examples.mjs
+
+.PHONY: image-check
+image-check: ## Build the image as docker/Dockerfile says, without an engine, and take turns in it (long)
+	@scripts/image-check.sh
+
+.PHONY: dist
+dist: cli ## Build a release into dist/: archive, checksums, bill of materials
+	@scripts/dist.sh
+
+.PHONY: unit-check
+unit-check: cli ## Hold the systemd unit against the jail, as root; needs target/release/paddock
+	@/usr/bin/python3 scripts/unit-check.py
+
+.PHONY: bare-root-check
+bare-root-check: ## Follow the README in a bare Debian root, from nothing to an answered turn (long)
+	@scripts/bare-root-check.sh
+
+.PHONY: lint-files
+lint-files: ## Lint what is not Rust: shell, Dockerfile, YAML, JSON, Python, JavaScript, spelling
+	@scripts/lint.sh
+
+.PHONY: deny
+deny: ## Check licences, bans and sources of dependencies
+	@scripts/lint.sh deny
+
+.PHONY: machete
+machete: ## Find dependencies that nothing uses
+	@scripts/lint.sh machete
+
+.PHONY: coverage
+coverage: cli test-tools ## Tell how much of the code the unit tests run (long)
+	@scripts/lint.sh coverage
 
 .PHONY: fuzz-api
 fuzz-api: ## Fuzz every operation of the API, with a key and without

