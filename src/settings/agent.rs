@@ -22,9 +22,10 @@ pub struct AgentSection {
     pub guardian_path: Option<PathBuf>,
     /// The folder of the agents' private homes: settings and transcripts, one folder a session.
     pub homes_dir: PathBuf,
-    /// A folder whose content each new private home begins with; null: nothing.
+    /// A folder whose content each new private home begins with (`.claude/settings.json`, `.gitconfig`); null:
+    /// nothing.
     pub home_template: Option<PathBuf>,
-    /// The most agent processes at once.
+    /// The most agent processes at once. Each takes about 150 MB.
     pub max_live: usize,
     /// How long a turn waits for an agent when all are at work.
     #[serde(with = "duration")]

@@ -24,22 +24,25 @@ pub struct AuthSection {
     /// Whether callers need a key. Null: as soon as a key is set here. `true` without one: those in the store count, and where
     /// there is none, the first start makes one and prints it, once. `false` is possible on loopback only.
     pub enabled: Option<bool>,
-    /// The platform's own key, of role `admin`.
+    /// The platform's own key, of role `admin`. Better set by a variable or a file.
     #[serde(serialize_with = "redact")]
     pub admin_key: Option<SecretString>,
-    /// What tenants' own secrets are sealed with in the store: keys of 64 hexadecimal digits, newest first, apart by commas
-    /// or line ends.
+    /// What tenants' own secrets are sealed with in the store: 64 hexadecimal digits (`openssl rand -hex 32`), or
+    /// several such keys, newest first, apart by commas or line ends; the newest seals, all open, `paddock reseal`
+    /// seals anew. Better set by a variable.
     #[serde(serialize_with = "redact")]
     pub sealing_key: Option<SecretString>,
-    /// How long what was found of a stored key, or of a tenant, is believed: so long an instance may not know that another
-    /// one revoked or suspended it.
+    /// How long what was found of a stored key, or of a tenant, is believed: so long an instance may not know that
+    /// another one revoked or suspended it.
     #[serde(with = "duration")]
     pub cache_ttl: Duration,
     /// How often it is looked whether those who stay connected may: so long, at most, is a log followed with a key that
     /// was revoked.
     #[serde(with = "duration")]
     pub recheck_interval: Duration,
-    /// Tokens of a company's own login; none are taken when null.
+    /// Tokens of a company's own login (`OpenID` Connect), taken as bearers; none are taken when null. The tenant
+    /// must be known. Readers and members act for their own user alone. RSA, EC (P-256, P-384) and Ed25519; no shared
+    /// secrets.
     pub oidc: Option<OidcSettings>,
     /// More keys.
     pub keys: Vec<KeySettings>,
@@ -152,7 +155,7 @@ impl Default for AuthSection {
 pub struct KeySettings {
     /// What it is called, in logs.
     pub name: String,
-    /// The key.
+    /// The key: at least 16 characters.
     #[serde(default, serialize_with = "redact")]
     pub key: Option<SecretString>,
     /// Instead of the key: its SHA-256, as 64 hexadecimal digits.
@@ -161,10 +164,10 @@ pub struct KeySettings {
     /// The tenant it belongs to.
     #[serde(default = "default_tenant")]
     pub tenant: String,
-    /// What it may do: reader, member, owner, admin.
+    /// What it may do.
     #[serde(default = "member")]
     pub role: Role,
-    /// The one user it acts for; any of the tenant when null.
+    /// The one user it acts for; any of the tenant's when null.
     #[serde(default)]
     pub user_id: Option<String>,
 }

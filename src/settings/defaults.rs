@@ -13,19 +13,19 @@ pub struct DefaultsSection {
     pub model: Option<String>,
     /// The model that is asked when the model is overloaded.
     pub fallback_model: Option<String>,
-    /// How much the model is to think: low, medium, high, xhigh, max.
+    /// How much the model is to think.
     pub effort: Option<Effort>,
     /// Replaces the CLI's system prompt.
     pub system_prompt: Option<String>,
     /// Is added after the system prompt.
     pub append_system_prompt: Option<String>,
-    /// What tools may do without asking: default, acceptEdits, plan, dontAsk, auto, bypassPermissions.
+    /// What tools may do without asking.
     pub permission_mode: Option<PermissionMode>,
     /// Tools, or tool patterns, that need no permission.
     pub allowed_tools: Vec<String>,
     /// Tools that are not offered to the model.
     pub disallowed_tools: Vec<String>,
-    /// Whose settings the CLI reads besides: user, project, local.
+    /// Whose settings the CLI reads besides.
     pub setting_sources: Vec<SettingSource>,
     /// The most model requests of one turn.
     pub max_turns: Option<u32>,

@@ -21,7 +21,7 @@ pub struct DialectsSection {
     pub claude_agent_http: DialectSettings,
     /// `claude-agent-server`.
     pub claude_agent_server: DialectSettings,
-    /// `claude-code-sse`.
+    /// `claude-code-sse`. Without a prefix its `/health` is at its own address only.
     pub claude_code_sse: DialectSettings,
     /// `codeagents-proxy`.
     pub codeagents_proxy: DialectSettings,
@@ -36,11 +36,13 @@ pub struct DialectsSection {
 pub struct DialectSettings {
     /// Whether it is there.
     pub enabled: bool,
-    /// What its paths begin with on the platform's own port.
+    /// What its paths begin with on the platform's own port; nothing, where it may be: they are at the root.
     pub prefix: String,
-    /// An address of its own, on which its paths are the original's; none when null.
+    /// An address of its own (`127.0.0.1:8787`), where its paths are the original's; none when null. Off a loopback
+    /// address, a credential is always needed there.
     pub bind: Option<SocketAddr>,
-    /// Whom callers without a credential are at that address, which must be a loopback one; they are refused when null.
+    /// Whom callers without a credential are at that address; they are refused when null. Only with a `bind` on a
+    /// loopback address, and only for calls to a loopback name that come from no other web page.
     pub anonymous: Option<AnonymousSettings>,
 }
 
@@ -122,7 +124,7 @@ pub struct AnonymousSettings {
     pub tenant: TenantName,
     /// What they may do.
     pub role: Role,
-    /// The one user they act for; any of the tenant when null.
+    /// The one user they act for; any of the tenant's when null.
     #[serde(default)]
     pub user_id: Option<UserId>,
 }

@@ -31,7 +31,9 @@ pub struct EventsSection {
     /// How long pieces of messages are kept after their turn; the whole messages stay.
     #[serde(with = "duration")]
     pub delta_retention: Duration,
-    /// How long events other than messages are kept; 0: as long as messages. Tenants may have limits of their own.
+    /// How long events other than messages are kept; 0: as long as messages. A tenant's limits
+    /// `delta_retention_seconds`, `event_retention_seconds` and `message_retention_seconds` count more than these
+    /// three.
     #[serde(with = "duration")]
     pub retention: Duration,
     /// How long messages are kept: prompts, answers, what tools answered; 0: as long as their session.

@@ -12,12 +12,14 @@ use crate::domain::InstanceName;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct InstanceSection {
-    /// What this instance is called, over its restarts; no two that run may be called the same. The machine's name and the
-    /// port when absent.
+    /// What this instance is called, over its restarts; no two that run may be called the same. Null: the machine's
+    /// name and the port.
     pub id: Option<InstanceName>,
-    /// Where the other instances reach this one; its address, or the machine's name, and its port when absent.
+    /// Where the other instances reach this one. Null: its address (the machine's name where it listens on all) and
+    /// port.
     pub advertise_url: Option<Url>,
-    /// How long it counts as alive each time that it says so: so long, after it is lost, are its sessions with it.
+    /// How long it counts as alive each time that it says so: so long after it is lost do its sessions go on
+    /// elsewhere.
     #[serde(with = "duration")]
     pub lease_ttl: Duration,
     /// How often it says that it lives.

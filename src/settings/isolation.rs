@@ -13,35 +13,40 @@ use super::{Settings, duration, require};
 pub struct IsolationSection {
     /// How strong the jail of agents is.
     pub level: IsolationLevel,
-    /// Whether the server refuses to start where no jail holds. Null: unless only one user can exist.
+    /// Whether the server refuses to start where no jail holds. Null: yes, unless only one user can exist.
     pub required: Option<bool>,
-    /// What agents may connect to.
+    /// What agents may connect to, by TCP: `gateway` (the model gateway alone), `web` (also name service and the
+    /// ports 80, 443 and 22), a list of ports (also the gateway; with 53 also name service), `open` (everything, and
+    /// they may listen).
     pub network: NetworkSetting,
     /// What of its user's files an agent may touch.
     pub scope: IsolationScope,
-    /// More that agents may read and execute.
+    /// More that agents may read and execute; of all sessions alike.
     pub read_paths: Vec<PathBuf>,
     /// More that agents may change; of all sessions alike.
     pub write_paths: Vec<PathBuf>,
     /// The program that makes namespaces: a path, or a name that is looked up in PATH.
     pub bubblewrap_path: PathBuf,
-    /// For a server that is root: the first of the users that agents run under, one for each tenant; null: root.
+    /// For a server that is root: agents run under users of their tenants' own, from this one on. Null: as root,
+    /// without its rights.
     pub first_uid: Option<u32>,
-    /// How many users there are for that.
+    /// How many such users there are.
     pub uids: u32,
     /// The most open files of one process of an agent.
     pub open_files_max: u64,
     /// The longest file that an agent may write, in bytes.
     pub file_max_bytes: u64,
-    /// The most processes and threads of an agent.
+    /// The most processes and threads of an agent. They are counted where agents have a user, a user namespace or a
+    /// control group of their own; else all agents share `agent.max_live` times as many.
     pub processes_max: u64,
-    /// The most shared memory of an agent, in bytes.
+    /// The most shared memory of an agent, in bytes, where it has its own (`namespaces`); elsewhere it has none.
     pub shared_memory_max_bytes: u64,
     /// A folder of control groups (v2) that is the server's to use; null: none.
     pub control_group: Option<PathBuf>,
-    /// The most memory of an agent, in bytes, where there is a control group; 0: no limit.
+    /// The most memory of an agent there, in bytes; 0: no limit.
     pub memory_max_bytes: u64,
-    /// The most that a session's folders may hold while a turn runs, in bytes; 0: no limit.
+    /// The most that the folders of a session may hold while a turn runs, in bytes; past it the turn ends with
+    /// `workspace_full`. 0: no limit.
     pub disk_max_bytes: u64,
     /// The most files and folders that they may hold; 0: no limit.
     pub disk_max_entries: u64,
@@ -54,13 +59,13 @@ pub struct IsolationSection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IsolationLevel {
-    /// The strongest that holds here.
+    /// The strongest that holds here, as is tried at the start.
     Best,
     /// Landlock and seccomp.
     Landlock,
-    /// These, and namespaces.
+    /// These, and namespaces, by bubblewrap.
     Namespaces,
-    /// None.
+    /// Nothing keeps agents from anything.
     None,
 }
 

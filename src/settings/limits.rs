@@ -26,7 +26,7 @@ pub struct LimitsSection {
     pub option_max_bytes: usize,
     /// The most attachments of a prompt.
     pub attachments_max: usize,
-    /// The longest attachment, in bytes.
+    /// The longest attachment, in bytes. One that is sent along must fit into `api.body_limit_bytes` in base64.
     pub attachment_max_bytes: u64,
     /// The most of a workspace that a fork copies, in bytes.
     pub workspace_copy_max_bytes: u64,
@@ -35,10 +35,11 @@ pub struct LimitsSection {
     /// The longest time limit that a turn may ask for.
     #[serde(with = "duration")]
     pub turn_timeout_max: Duration,
-    /// How long the second of two requests with one idempotency key waits for the first.
+    /// How long the second of two requests with one `Idempotency-Key` waits for the first; then 409
+    /// `request_in_progress`.
     #[serde(with = "duration")]
     pub idempotency_wait: Duration,
-    /// How long it is kept what a request with an idempotency key was answered with.
+    /// How long it is kept what a request with an `Idempotency-Key` was answered with.
     #[serde(with = "duration")]
     pub idempotency_retention: Duration,
     /// The most sums that a question for usage is answered with.

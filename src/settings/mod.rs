@@ -69,7 +69,8 @@ pub struct Settings {
     pub defaults: DefaultsSection,
     /// Who may call.
     pub auth: AuthSection,
-    /// MCP servers that every session has.
+    /// MCP servers that every session has, by name, as the CLI defines them; a session's own of the same name comes
+    /// before. Printed without the values of `env` and `headers`.
     pub mcp_servers: McpServers,
     /// Plugins that every session has.
     pub plugins: Vec<PluginSettings>,

@@ -17,22 +17,23 @@ const ABANDONED_AFTER_MIN: Duration = Duration::from_secs(45);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelSection {
-    /// Where it is; null: the CLI's own choice.
+    /// Where the model's API is; null: the CLI's own choice.
     pub base_url: Option<Url>,
-    /// An API key.
+    /// An API key. Better set by `ANTHROPIC_API_KEY` or a file.
     #[serde(serialize_with = "redact")]
     pub api_key: Option<SecretString>,
-    /// A token, sent as a bearer, instead of an API key.
+    /// Instead of an API key: a token, sent as a bearer.
     #[serde(serialize_with = "redact")]
     pub auth_token: Option<SecretString>,
-    /// A long-lived token of the CLI's own login, instead of an API key.
+    /// Instead of an API key: a long-lived token of the CLI's own login.
     #[serde(serialize_with = "redact")]
     pub oauth_token: Option<SecretString>,
     /// Whether answers come from the built-in scripted model: no model at all, for a first look and for tests.
     pub scripted: bool,
-    /// Whether agents talk to a gateway of ours, which keeps the credential and counts; else they get the credential.
+    /// Whether agents talk to a gateway of ours, which keeps the credential and counts what is used; else each agent
+    /// gets the credential itself.
     pub gateway: bool,
-    /// The models that may be asked: names, or beginnings that end in *; none: all.
+    /// The models that may be asked: names, or beginnings that end in `*`. None: all.
     pub allowed_models: Vec<String>,
     /// The most requests of a tenant at once; 0: no limit.
     pub concurrency_max: u32,
@@ -49,16 +50,17 @@ pub struct ModelSection {
     /// How long the API may be silent, before its answer and in the middle of it.
     #[serde(with = "duration")]
     pub silence_timeout: Duration,
-    /// The most connections of one agent to the gateway.
+    /// The most connections of one agent to the gateway; further ones wait.
     pub connections_max: usize,
     /// What models cost, for budgets and the ledger. The most exact name counts, and of that the latest day.
     pub prices: Vec<PriceSettings>,
-    /// What is done with a model that has no price: refuse, dearest, free.
+    /// What becomes of a model that has no price.
     pub unknown_price: UnknownPrice,
-    /// How long a request waits for others that hold what is left of its budget.
+    /// How long a request waits for others that hold what is left of its budget; then 429.
     #[serde(with = "duration")]
     pub budget_wait: Duration,
-    /// After how long a request counts as abandoned whose server does not tell of it.
+    /// After how long a request counts as abandoned whose server does not tell of it (servers do every 15 s); it is
+    /// then billed at what was seen.
     #[serde(with = "duration")]
     pub abandoned_after: Duration,
 }

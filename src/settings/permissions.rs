@@ -14,11 +14,12 @@ pub struct PermissionsSection {
     /// How long what an agent asks waits for a person's answer.
     #[serde(with = "duration")]
     pub timeout: Duration,
-    /// What counts then.
+    /// What counts when nobody has answered in that time.
     pub on_timeout: OnTimeout,
     /// The most questions of one turn that wait at once; further ones are denied.
     pub pending_max: usize,
-    /// Who answers, by tool; the first rule that matches counts, after those of the session.
+    /// Who answers, by tool. The first rule that matches counts, after those of the session; what no rule matches is
+    /// asked of a person.
     pub rules: Vec<PermissionRule>,
 }
 

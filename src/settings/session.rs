@@ -21,10 +21,12 @@ pub struct SessionSection {
     pub sqlite_readers: u32,
     /// How much of the database file each of those connections keeps in memory at most, in bytes; for `sqlite`.
     pub sqlite_cache_bytes: u32,
-    /// The database's URL, instead of the `pg_` parts; for `postgresql`.
+    /// For `postgresql`, instead of the `pg_` parts: the database's URL, such as
+    /// `postgres://user:password@host/database?sslmode=verify-full`. Better set by `DATABASE_URL` or a file. With any
+    /// other storage the start is refused.
     #[serde(serialize_with = "redact")]
     pub database_url: Option<SecretString>,
-    /// The server's name or address, or the folder of its Unix socket; for `postgresql`.
+    /// For `postgresql`, instead of the URL: the server's name or address, or the folder of its Unix socket.
     pub pg_host: String,
     /// The server's port.
     pub pg_port: u16,
@@ -32,14 +34,15 @@ pub struct SessionSection {
     pub pg_database: String,
     /// The user.
     pub pg_user: String,
-    /// The user's password.
+    /// The user's password. Better set by a variable or a file.
     #[serde(serialize_with = "redact")]
     pub pg_password: Option<SecretString>,
-    /// Whether connections are encrypted and what is checked; null: what the URL says, else `prefer`.
+    /// Whether connections are encrypted and what is checked, as PostgreSQL's own `sslmode`; null: what the URL says,
+    /// else `prefer`.
     pub pg_tls: Option<PgTls>,
     /// A file of certificates that are trusted; null: the usual authorities.
     pub pg_root_certificate: Option<PathBuf>,
-    /// The most connections.
+    /// The most connections. A pooler in between must be in session mode.
     pub pg_connections: u32,
     /// How many of them commit writes, each for sessions of its own.
     pub pg_writers: u32,
@@ -51,10 +54,12 @@ pub struct SessionSection {
     /// How long a call waits for the store before it is answered that the store does not.
     #[serde(with = "duration")]
     pub store_patience: Duration,
-    /// How long a session lives after its last use; 0: for ever.
+    /// How long a session lives after its last use (a prompt, its end, a resume); 0: for ever. Then it answers 410
+    /// `session_expired`.
     #[serde(with = "duration")]
     pub ttl: Duration,
-    /// How long a session that has expired is kept before it is removed with its log; null: for ever.
+    /// How long after `session.ttl` a session that is not used, expired or closed, is kept before it is removed with
+    /// its log (its usage and the user's files stay), and answers 404; null: for ever.
     #[serde(with = "duration::optional")]
     pub removal_delay: Option<Duration>,
     /// How often what is no longer to be kept is looked for.
@@ -72,7 +77,7 @@ pub enum StorageKind {
     Memory,
     /// A file.
     Sqlite,
-    /// A PostgreSQL server.
+    /// A PostgreSQL server of version 14 or later.
     #[serde(alias = "postgres")]
     Postgresql,
 }

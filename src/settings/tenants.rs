@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::TenantLimits;
 
-/// How much a tenant may ask for that has no limits of its own; null or 0: no limit.
+/// How much a tenant may ask for that has no limits of its own; 0: no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TenantsSection {

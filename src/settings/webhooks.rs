@@ -19,7 +19,7 @@ pub struct WebhooksSection {
     /// How long a try may take.
     #[serde(with = "duration")]
     pub timeout: Duration,
-    /// The most tries at once.
+    /// The most tries at once, on each instance.
     pub concurrency_max: usize,
     /// The most tries at once of one webhook, so that a slow one does not hold up the others.
     pub webhook_concurrency_max: u32,
