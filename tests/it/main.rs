@@ -19,6 +19,7 @@ mod attachments;
 mod auth;
 mod budgets;
 mod clients;
+mod configuration;
 mod crash;
 mod dialects;
 mod erasure;

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use paddock::settings::Settings;
-use serde_json::Value;
 
 use crate::support::document;
 
@@ -95,46 +94,4 @@ fn every_field_of_a_request_is_read_by_something() {
         }
     }
     assert!(checked > 15, "{checked}");
-}
-
-/// The settings below a path, however deep.
-fn leaves(path: &str, value: &Value) -> Vec<(String, Value)> {
-    match value {
-        Value::Object(values) if !values.is_empty() => values
-            .iter()
-            .flat_map(|(key, value)| leaves(&format!("{path}.{key}"), value))
-            .collect(),
-        value => vec![(path.to_owned(), value.clone())],
-    }
-}
-
-#[test]
-fn every_setting_is_in_the_configuration_page_with_its_default() {
-    let page =
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIGURATION.md")).unwrap();
-    let settings = serde_json::to_value(Settings::default()).unwrap();
-    for (section, values) in settings.as_object().unwrap() {
-        for (name, value) in leaves(section, values) {
-            let row = page
-                .lines()
-                .find(|line| line.starts_with(&format!("| `{name}` |")));
-            let row = row.unwrap_or_else(|| panic!("docs/CONFIGURATION.md has no row for {name}"));
-            let default = match value {
-                // A table of several lines stands in config.yaml.
-                Value::Array(entries) if entries.iter().any(Value::is_object) => "config.yaml".to_owned(),
-                Value::String(text) => text.clone(),
-                value => value.to_string(),
-            };
-            assert!(
-                row.contains(&format!("`{default}`")),
-                "{name}: {default} is not in: {row}"
-            );
-        }
-    }
-    for (alias, _) in paddock::settings::ALIASES {
-        assert!(
-            page.contains(alias),
-            "docs/CONFIGURATION.md does not name {alias}"
-        );
-    }
 }
