@@ -34,14 +34,19 @@ impl Document {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RootView {
     /// `Paddock`.
+    #[schema(example = "Paddock")]
     name: &'static str,
     /// Its version.
+    #[schema(example = "0.1.0")]
     version: &'static str,
     /// Where its documentation is.
+    #[schema(example = "/docs/")]
     docs: &'static str,
     /// Where its OpenAPI document is.
+    #[schema(example = "/openapi.json")]
     openapi: &'static str,
     /// Where it tells how it is.
+    #[schema(example = "/health")]
     health: &'static str,
 }
 
@@ -72,7 +77,7 @@ pub(super) async fn get_root() -> HttpResponse {
     tag = "About",
     operation_id = "get_openapi",
     security(()),
-    responses((status = 200, description = "The OpenAPI 3.1 document", body = Object))
+    responses((status = 200, description = "The OpenAPI 3.1 document", body = Object, example = json!({"openapi": "3.1.0", "info": {"title": "Paddock", "version": "0.1.0"}, "paths": {}})))
 )]
 #[get("/openapi.json")]
 pub(super) async fn get_openapi(document: web::Data<Document>) -> HttpResponse {

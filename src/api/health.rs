@@ -15,6 +15,7 @@ pub struct HealthView {
     /// Whether it takes new work.
     ready: bool,
     /// Its version.
+    #[schema(example = "0.1.0")]
     version: &'static str,
     /// What it stores in.
     #[schema(example = "sqlite")]
@@ -24,15 +25,19 @@ pub struct HealthView {
     /// Whether the CLI is there and executable.
     cli_ok: bool,
     /// How many sessions are active; null when the store does not answer.
-    #[schema(required)]
+    #[schema(required, example = 12)]
     active_sessions: Option<u64>,
     /// How many agent processes live.
+    #[schema(example = 3)]
     live_agents: usize,
     /// How many sessions are in a turn.
+    #[schema(example = 1)]
     busy_agents: usize,
     /// How many agent processes live that no turn uses.
+    #[schema(example = 2)]
     idle_agents: usize,
     /// How many turns wait, for an agent or for a turn before them.
+    #[schema(example = 0)]
     queued_turns: usize,
     /// What fences agents in, as was tried at the start: `namespaces`, `landlock`, or `none`: nothing does.
     #[schema(example = "namespaces")]
@@ -41,10 +46,13 @@ pub struct HealthView {
     #[schema(example = "scripted")]
     model: &'static str,
     /// How long it has run, in seconds.
+    #[schema(example = 86400.5)]
     uptime_seconds: f64,
     /// How many lines of agents' output were no messages, and were skipped.
+    #[schema(example = 0)]
     garbage_lines: u64,
     /// What is wrong, in words.
+    #[schema(example = json!([]))]
     problems: Vec<String>,
 }
 

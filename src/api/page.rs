@@ -25,7 +25,7 @@ pub struct PageView<T> {
     /// The entries.
     pub data: Vec<T>,
     /// What to send as `cursor`, with the same filter, for the next page; null on the last one.
-    #[schema(required)]
+    #[schema(required, example = "pS9kQ0m1xV3bT7yWn2rLfDE3")]
     pub next_cursor: Option<String>,
 }
 

@@ -339,10 +339,13 @@ impl From<TurnErrorCode> for ProblemCode {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     /// Its path: `options.max_turns`.
+    #[schema(example = "user_id")]
     pub field: String,
     /// What is wrong with it, by name: `missing`, `unknown`, `wrong_type`, or a rule's name.
+    #[schema(example = "missing")]
     pub code: String,
     /// What is wrong with it, in words.
+    #[schema(example = "is missing")]
     pub message: String,
 }
 
@@ -466,14 +469,17 @@ impl ResponseError for Problem {
 /// A problem as it is sent.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
+#[schema(example = json!({"type": "urn:paddock:problem:validation_failed", "title": "The request has fields that cannot be used", "status": 422, "code": "validation_failed", "request_id": "0199e2c8-a5b0-7c3f-9d1e-2a4b6c8d0e1f", "errors": [{"field": "user_id", "code": "missing", "message": "is missing"}]}))]
 pub struct ProblemView<'a> {
     /// A URI that names the kind of problem.
     #[serde(rename = "type")]
-    #[schema(example = "urn:paddock:problem:session_busy")]
+    #[schema(example = "urn:paddock:problem:validation_failed")]
     kind: String,
     /// What it is called, for people.
+    #[schema(example = "The request has fields that cannot be used")]
     title: &'a str,
     /// The HTTP status.
+    #[schema(example = 422)]
     status: u16,
     /// What it means here.
     #[serde(skip_serializing_if = "Option::is_none")]

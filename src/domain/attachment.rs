@@ -8,9 +8,12 @@ use utoipa::ToSchema;
 pub struct Attachment {
     /// Its name, or its path in the workspace.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(example = "error.png")]
     pub name: Option<String>,
     /// What it is.
+    #[schema(example = "image/png")]
     pub media_type: String,
     /// How long it is, in bytes.
+    #[schema(example = 20480)]
     pub size_bytes: u64,
 }

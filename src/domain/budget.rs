@@ -280,19 +280,23 @@ pub struct BudgetWarning {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BudgetNotice {
     /// Whose spending counts: `tenant`, `user`, `key` or `session`.
+    #[schema(example = "tenant")]
     pub scope: String,
     /// Which user, key or session.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(example = "alice")]
     pub subject: Option<String>,
     /// In what time.
     pub period: BudgetPeriod,
     /// The part that was passed, in percent: 75 or 95.
+    #[schema(example = 75)]
     pub percent: u64,
     /// What was spent, in USD.
     #[serde(rename = "spent_usd", with = "super::money::usd")]
-    #[schema(value_type = f64)]
+    #[schema(value_type = f64, example = 18.75)]
     pub spent: MicroUsd,
     /// The tokens that were used, of all kinds.
+    #[schema(example = 2_400_000)]
     pub spent_tokens: u64,
 }
 

@@ -51,6 +51,7 @@ pub enum EventBody {
     /// The user's prompt.
     Message {
         /// The prompt.
+        #[schema(example = "What is in this folder?")]
         text: String,
         /// What was sent with it, without its content.
         #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -61,18 +62,20 @@ pub enum EventBody {
         /// For what.
         waits_for: WaitsFor,
         /// How many are served before it is, itself included.
+        #[schema(example = 1)]
         position: usize,
     },
     /// The session as the turn finds it.
     Session {
         /// The session's id.
-        #[schema(value_type = String)]
+        #[schema(value_type = String, example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
         session_id: super::SessionId,
         /// The CLI's own id of the conversation.
-        #[schema(value_type = String)]
+        #[schema(value_type = String, example = "3f2a1b0c-9d8e-4f7a-8b6c-5d4e3f2a1b0c")]
         claude_session_id: ClaudeSessionId,
         /// The model that was asked for; absent: the CLI's choice.
         #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[schema(example = "opus")]
         model: Option<String>,
         /// What tools may do without asking.
         #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -83,39 +86,52 @@ pub enum EventBody {
     /// The server on which the turn ran was lost, and it goes on. What was said before counts as far as it is named here.
     TurnResumed {
         /// All that the assistant has said of the turn so far.
+        #[schema(example = "There are two files:")]
         text: String,
     },
     /// A piece of the assistant's text.
     TextDelta {
         /// The piece.
+        #[schema(example = "There are")]
         text: String,
     },
     /// A piece of the assistant's thinking.
     ThinkingDelta {
         /// The piece.
+        #[schema(example = "I list the folder first.")]
         text: String,
     },
     /// The model was asked again after its answer broke off: the text since the last whole message does not count.
     TextRetracted {
         /// The text that does not count.
+        #[schema(example = "There is")]
         text: String,
     },
     /// The assistant calls a tool.
     ToolUse {
         /// The tool's name.
+        #[schema(example = "Bash")]
         tool_name: String,
         /// What it is called with.
-        #[schema(value_type = Object)]
+        #[schema(value_type = BTreeMap<String, Value>, example = json!({"command": "ls"}))]
         tool_input: Value,
         /// The call's id.
+        #[schema(example = "toolu_01A2b3C4d5E6f7G8h9J0kLmN")]
         tool_use_id: String,
         /// The call of the sub-agent that makes this one, if one does.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         parent_tool_use_id: Option<String>,
     },
     /// A tool answered.
+    #[schema(example = json!({
+        "type": "tool_result",
+        "tool_use_id": "toolu_01A2b3C4d5E6f7G8h9J0kLmN",
+        "content": "README.md\nnotes.txt",
+        "is_error": false
+    }))]
     ToolResult {
         /// The call's id.
+        #[schema(example = "toolu_01A2b3C4d5E6f7G8h9J0kLmN")]
         tool_use_id: String,
         /// Text, or a list of content blocks.
         #[schema(value_type = Value)]
@@ -129,13 +145,15 @@ pub enum EventBody {
     /// A whole message, or block of one, of the assistant, as the Messages API has it.
     AssistantMessage {
         /// The content blocks.
-        #[schema(value_type = Vec<Object>)]
+        #[schema(value_type = Vec<Object>, example = json!([{"type": "text", "text": "There are two files: notes.txt and README.md."}]))]
         content: Vec<Value>,
         /// The model that wrote it.
         #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[schema(example = "claude-opus-5-5")]
         model: Option<String>,
         /// The API's id of the message; blocks of one message share it.
         #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[schema(example = "msg_01XyZ2abCdEfGhJkLmNoPqRs")]
         message_id: Option<String>,
         /// The call of the sub-agent that wrote it, if one did.
         #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -144,29 +162,33 @@ pub enum EventBody {
     /// A message of the CLI, verbatim, where the session keeps them (`options.agent_messages`).
     AgentMessage {
         /// The message.
-        #[schema(value_type = Object)]
+        #[schema(value_type = BTreeMap<String, Value>, example = json!({"type": "assistant", "message": {"role": "assistant", "content": [{"type": "text", "text": "There are two files: notes.txt and README.md."}]}}))]
         message: Value,
     },
     /// The agent asks; the turn waits for the answer.
     PermissionRequest {
         /// The question's id.
-        #[schema(value_type = String)]
+        #[schema(value_type = String, example = "prm_0199e2ca07d27e5f903b4c6d8e0f2a3b")]
         permission_id: PermissionId,
         /// What is asked.
         kind: PermissionKind,
         /// The tool.
+        #[schema(example = "Bash")]
         tool_name: String,
         /// What it is to be called with.
-        #[schema(value_type = Object)]
+        #[schema(value_type = BTreeMap<String, Value>, example = json!({"command": "git push"}))]
         tool_input: Value,
         /// The call's id.
         #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[schema(example = "toolu_01A2b3C4d5E6f7G8h9J0kLmN")]
         tool_use_id: Option<String>,
         /// What the call is for, in the agent's words.
         #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[schema(example = "Push the branch")]
         description: Option<String>,
         /// The tool pattern that "remember" allows from then on; absent where it cannot be remembered.
         #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[schema(example = "Bash(git push:*)")]
         remembered_as: Option<String>,
         /// When it ends without an answer.
         expires_at: DateTime<Utc>,
@@ -174,19 +196,23 @@ pub enum EventBody {
     /// What the agent asked was answered.
     PermissionResolved {
         /// The question's id.
-        #[schema(value_type = String)]
+        #[schema(value_type = String, example = "prm_0199e2ca07d27e5f903b4c6d8e0f2a3b")]
         permission_id: PermissionId,
         /// The tool.
+        #[schema(example = "Bash")]
         tool_name: String,
         /// The call's id.
         #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[schema(example = "toolu_01A2b3C4d5E6f7G8h9J0kLmN")]
         tool_use_id: Option<String>,
         /// The answer.
         decision: PermissionDecision,
         /// Who answered: a credential's name, `rule`, or `paddock` for the server itself.
+        #[schema(example = "ci")]
         by: String,
         /// What the agent was told besides.
         #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[schema(example = "Use the staging database instead.")]
         message: Option<String>,
         /// Whether the same needs no permission in this session from now on.
         #[serde(skip_serializing_if = "std::ops::Not::not", default)]
@@ -195,42 +221,50 @@ pub enum EventBody {
     /// A task runs beside the conversation: a sub-agent, or a command in the background.
     TaskStarted {
         /// Its id.
+        #[schema(example = "b7c3f9d1e")]
         task_id: String,
         /// What it is for.
         #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[schema(example = "Run the tests")]
         description: Option<String>,
         /// The call that began it.
         #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[schema(example = "toolu_01A2b3C4d5E6f7G8h9J0kLmN")]
         tool_use_id: Option<String>,
     },
     /// A task ended.
     TaskEnded {
         /// Its id.
+        #[schema(example = "b7c3f9d1e")]
         task_id: String,
         /// How: `completed`, `failed`, `stopped`.
         #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[schema(example = "completed")]
         status: Option<String>,
         /// What came of it.
         #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[schema(example = "All 128 tests passed")]
         summary: Option<String>,
     },
     /// A client stopped a task.
     TaskStopped {
         /// Its id.
+        #[schema(example = "b7c3f9d1e")]
         task_id: String,
     },
     /// Files were put back to where they were before a turn.
     FilesRewound {
         /// The turn.
-        #[schema(value_type = String)]
+        #[schema(value_type = String, example = "trn_0199e2c9b6c17d4e8f2a3b5c7d9e1f2a")]
         before_turn: TurnId,
         /// The files.
+        #[schema(example = json!(["notes.txt"]))]
         files: Vec<String>,
     },
     /// The conversation could not be gone on with and began anew, as the client had asked for in that case.
     ConversationReset {
         /// The CLI's id of the new conversation.
-        #[schema(value_type = String)]
+        #[schema(value_type = String, example = "3f2a1b0c-9d8e-4f7a-8b6c-5d4e3f2a1b0c")]
         claude_session_id: ClaudeSessionId,
     },
     /// What the turn used.
@@ -239,7 +273,7 @@ pub enum EventBody {
         usage: Usage,
         /// Cost, in USD.
         #[serde(rename = "cost_usd", with = "super::money::usd")]
-        #[schema(value_type = f64)]
+        #[schema(value_type = f64, example = 0.0042)]
         cost: MicroUsd,
     },
     /// Much of a budget that covers the session is spent.
@@ -248,44 +282,48 @@ pub enum EventBody {
     SessionUpdated {
         /// The title, if it changed; null when it was removed.
         #[serde(skip_serializing_if = "Option::is_none", default, with = "present")]
-        #[schema(value_type = Option<String>)]
+        #[schema(value_type = Option<String>, example = "Tidy up the tests")]
         title: Option<Option<String>>,
         /// The metadata, if it changed.
         #[serde(skip_serializing_if = "Option::is_none", default)]
-        #[schema(value_type = Option<Object>)]
+        #[schema(value_type = Option<BTreeMap<String, Value>>, example = json!({"ticket": "OPS-1234"}))]
         metadata: Option<Map<String, Value>>,
         /// The model, if it changed; null when it is left to the CLI.
         #[serde(skip_serializing_if = "Option::is_none", default, with = "present")]
-        #[schema(value_type = Option<String>)]
+        #[schema(value_type = Option<String>, example = "opus")]
         model: Option<Option<String>>,
         /// What tools may do without asking, if that changed.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         permission_mode: Option<PermissionMode>,
         /// A tool pattern that needs no permission from now on.
         #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[schema(example = "Bash(git push:*)")]
         allowed_tool: Option<String>,
     },
     /// The turn completed. The last event of its turn.
     Done {
         /// All that the assistant said: the turn's text deltas joined.
+        #[schema(example = "There are two files: notes.txt and README.md.")]
         text: String,
         /// Tokens.
         usage: Usage,
         /// Cost, in USD.
         #[serde(rename = "cost_usd", with = "super::money::usd")]
-        #[schema(value_type = f64)]
+        #[schema(value_type = f64, example = 0.0042)]
         cost: MicroUsd,
         /// Why the model stopped.
         #[serde(skip_serializing_if = "Option::is_none", default)]
+        #[schema(example = "end_turn")]
         stop_reason: Option<String>,
         /// The answer in the form that the session's schema asks for.
         #[serde(skip_serializing_if = "Option::is_none", default)]
-        #[schema(value_type = Option<Object>)]
+        #[schema(value_type = Option<BTreeMap<String, Value>>, example = json!({"files": 2}))]
         structured_output: Option<Value>,
     },
     /// The turn did not complete. The last event of its turn.
     Error {
         /// Why, in words.
+        #[schema(example = "the agent ended unexpectedly")]
         error: String,
         /// Why, by name.
         code: TurnErrorCode,
@@ -293,7 +331,7 @@ pub enum EventBody {
     /// Events between here and the one before are no longer to be had.
     Gap {
         /// The first id that is to be had.
-        #[schema(value_type = u64)]
+        #[schema(value_type = u64, example = 40)]
         first_available: EventId,
     },
 }

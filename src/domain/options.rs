@@ -17,6 +17,7 @@ const HIDDEN: &str = "***";
 /// How a session's agents are run. Absent means: as the CLI does by itself.
 #[derive(Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(example = json!({"model": "opus", "permission_mode": "acceptEdits", "allowed_tools": ["Bash", "Read", "Write", "Edit", "Glob", "Grep"]}))]
 pub struct SessionOptions {
     /// The model, by the name the CLI takes.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -79,6 +79,7 @@ pub enum OnLostTurn {
 /// What a tenant's sessions may ask for. A list that is absent allows all that the server allows; names may end in `*`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(example = json!({"models": ["claude-haiku-*"], "denied_tools": ["WebFetch"], "network": "gateway", "on_lost": "resume"}))]
 pub struct TenantPolicy {
     /// The permission modes that sessions may have.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -194,6 +195,7 @@ fn tool_name(pattern: &str) -> &str {
 /// How much a tenant may ask for. What is absent is as the server's settings say; 0 is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(example = json!({"requests_per_minute": 600, "sessions_max": 100, "turns_max": 20, "agents_max": 10}))]
 pub struct TenantLimits {
     /// The most requests to this API a minute.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -82,6 +82,7 @@ pub struct Reported {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
+#[schema(example = "completed")]
 pub enum TurnStatus {
     /// It waits: for turns before it, or for an agent.
     Queued,
@@ -105,9 +106,10 @@ pub enum TurnStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ToolCall {
     /// The tool's name.
+    #[schema(example = "Bash")]
     pub tool: String,
     /// What it was called with.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>, example = json!({"command": "ls"}))]
     pub input: Value,
     /// What it answered: text, or a list of content blocks. Absent when the turn ended before it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,6 +119,7 @@ pub struct ToolCall {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is_error: Option<bool>,
     /// The call's id.
+    #[schema(example = "toolu_01A2b3C4d5E6f7G8h9J0kLmN")]
     pub tool_use_id: String,
 }
 

@@ -8,15 +8,19 @@ use utoipa::ToSchema;
 pub struct Usage {
     /// Input tokens that were neither read from nor written to the prompt cache.
     #[serde(default)]
+    #[schema(example = 812)]
     pub input_tokens: u64,
     /// Output tokens.
     #[serde(default)]
+    #[schema(example = 96)]
     pub output_tokens: u64,
     /// Input tokens read from the prompt cache.
     #[serde(default)]
+    #[schema(example = 640)]
     pub cache_read_input_tokens: u64,
     /// Input tokens written to the prompt cache.
     #[serde(default)]
+    #[schema(example = 0)]
     pub cache_creation_input_tokens: u64,
 }
 

@@ -190,11 +190,11 @@ pub struct DeliveryAttempt {
     pub at: DateTime<Utc>,
     /// What was answered, if anything was.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = 503)]
     pub status: Option<u16>,
     /// What went wrong, if anything did.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = "the receiver answered 503")]
     pub error: Option<String>,
 }
 

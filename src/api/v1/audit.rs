@@ -22,25 +22,29 @@ use crate::service::{AuditRecord, Services};
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AuditView {
     /// Its number in the platform's chain.
+    #[schema(example = 17)]
     number: u64,
     /// When it happened.
     at: DateTime<Utc>,
     /// The tenant that it concerns; null for the platform.
-    #[schema(required)]
+    #[schema(required, example = "ten_0199e2b018e37f60a14c5d7e9f1a2b3c")]
     tenant_id: Option<String>,
     /// Who did it: a credential's name.
+    #[schema(example = "admin")]
     actor: String,
     /// Where the request came from; null where it did not come over the network.
-    #[schema(required)]
+    #[schema(required, example = "192.0.2.7")]
     address: Option<String>,
     /// What happened.
     action: AuditAction,
     /// What it was done to: an id or a name.
+    #[schema(example = "key_0199e2b129f47a71b25d6e8f0a2b3c4d")]
     target: String,
     /// What else is to be known of it.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>, example = json!({"name": "ci"}))]
     details: Map<String, Value>,
     /// The entry's hash, which covers the one before.
+    #[schema(example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
     hash: String,
 }
 
@@ -67,13 +71,15 @@ impl From<AuditRecord> for AuditView {
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct AuditQuery {
     /// The tenant's alone, by its name.
+    #[param(example = "acme")]
     tenant: Option<String>,
     /// How many entries at most.
     #[serde(default, deserialize_with = "page_limit")]
     #[validate(custom(function = "within_page_limit", use_context))]
-    #[param(minimum = 1)]
+    #[param(minimum = 1, example = 50)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before.
+    #[param(example = "pS9kQ0m1xV3bT7yWn2rLfDE3")]
     cursor: Option<String>,
 }
 

@@ -36,34 +36,41 @@ pub enum BudgetKind {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BudgetView {
     /// Its id.
+    #[schema(example = "bdg_0199e2b23a057b82836e7f901b3c4d5e")]
     budget_id: String,
     /// Whose spending counts.
     scope: BudgetKind,
     /// Which user, key or session; null for the tenant's.
-    #[schema(required)]
+    #[schema(required, example = "alice")]
     subject: Option<String>,
     /// In what time.
     period: BudgetPeriod,
     /// The most money, in USD; null for any.
-    #[schema(required)]
+    #[schema(required, example = 25.0)]
     max_usd: Option<f64>,
     /// The most tokens of all kinds; null for any.
-    #[schema(required)]
+    #[schema(required, example = json!(null))]
     max_tokens: Option<u64>,
     /// When the period began, in UTC.
+    #[schema(example = "2026-11-01")]
     period_start: NaiveDate,
     /// When the next one begins; null for never.
     #[schema(required)]
     resets_at: Option<DateTime<Utc>>,
     /// What was spent in the period, in USD.
+    #[schema(example = 3.25)]
     spent_usd: f64,
     /// The tokens that were used in it.
+    #[schema(example = 412_000)]
     spent_tokens: u64,
     /// What requests that run may spend at most, in USD.
+    #[schema(example = 0.1)]
     reserved_usd: f64,
     /// The tokens that they may use at most.
+    #[schema(example = 9000)]
     reserved_tokens: u64,
     /// How much is spent, in percent, of money or of tokens, whichever is more.
+    #[schema(example = 13)]
     percent: u64,
 }
 
@@ -106,6 +113,7 @@ impl From<BudgetStanding> for BudgetView {
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[validate(context = ApiLimits)]
+#[schema(example = json!({"scope": "user", "subject": "alice", "period": "month", "max_usd": 25.0}))]
 pub struct SetBudgetRequest {
     /// Whose spending counts.
     #[validate(required)]
@@ -124,7 +132,7 @@ pub struct SetBudgetRequest {
     max_usd: Option<f64>,
     /// The most tokens of all kinds; any when absent.
     #[validate(range(max = 1_000_000_000_000_000_u64))]
-    #[schema(nullable = false, maximum = 1_000_000_000_000_000_u64)]
+    #[schema(nullable = false, maximum = 1_000_000_000_000_000_u64, example = 50_000_000)]
     max_tokens: Option<u64>,
 }
 
@@ -177,7 +185,7 @@ impl CheckRequest for SetBudgetRequest {
 #[utoipa::path(
     tag = "Money",
     operation_id = "set_budget",
-    params(("tenant" = String, Path, description = "The tenant's name")),
+    params(("tenant" = String, Path, description = "The tenant's name", example = "acme")),
     request_body = SetBudgetRequest,
     responses((status = 200, description = "The budget, and how it stands", body = BudgetView), SetBudgetProblems)
 )]
@@ -214,7 +222,7 @@ pub(in crate::api) async fn set_budget(
 #[utoipa::path(
     tag = "Money",
     operation_id = "list_budgets",
-    params(("tenant" = String, Path, description = "The tenant's name"), PageQuery),
+    params(("tenant" = String, Path, description = "The tenant's name", example = "acme"), PageQuery),
     responses((status = 200, description = "A page of budgets", body = PageView<BudgetView>), ListInTenantProblems)
 )]
 #[get("/api/v1/admin/tenants/{tenant}/budgets")]
@@ -247,7 +255,7 @@ pub(in crate::api) async fn list_budgets(
 #[utoipa::path(
     tag = "Money",
     operation_id = "remove_budget",
-    params(("tenant" = String, Path, description = "The tenant's name"), ("budget_id" = String, Path, description = "The budget")),
+    params(("tenant" = String, Path, description = "The tenant's name", example = "acme"), ("budget_id" = String, Path, description = "The budget", example = "bdg_0199e2b23a057b82836e7f901b3c4d5e")),
     responses((status = 204, description = "It is removed"), BudgetProblems)
 )]
 #[delete("/api/v1/admin/tenants/{tenant}/budgets/{budget_id}")]

@@ -29,10 +29,10 @@ use crate::service::{NewAttachment, OnBusy, OnLost, Once, Services, TurnOrder, i
 /// Defines a request that gives a session a prompt, with these fields before the common ones.
 macro_rules! prompt_request {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
-        $(#[$doc])*
         #[derive(Debug, Deserialize, Validate, ToSchema)]
         #[serde(deny_unknown_fields)]
         #[validate(context = ApiLimits)]
+        $(#[$doc])*
         pub struct $name {
             $($(#[$field_doc])* $field: $type,)*
             /// The prompt.
@@ -73,6 +73,7 @@ macro_rules! prompt_request {
 
 prompt_request! {
     /// A prompt for a session.
+    #[schema(example = json!({"session_id": "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f", "message": "What is in this folder?", "timeout": 120}))]
     ChatRequest {
         /// The session.
         #[validate(required)]
@@ -83,6 +84,7 @@ prompt_request! {
 
 prompt_request! {
     /// A prompt for the session of the path.
+    #[schema(example = json!({"message": "What is in this folder?", "timeout": 120}))]
     MessageRequest {}
 }
 
@@ -111,10 +113,11 @@ pub enum OnLostRequest {
 /// A file that goes with a prompt: sent along as `data`, or in the workspace at `path`.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "error.png", "media_type": "image/png", "data": "iVBORw0KGgo="}))]
 pub struct AttachmentRequest {
     /// What it is called.
     #[serde(default)]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = "error.png")]
     name: Option<String>,
     /// What it is: an image (PNG, JPEG, GIF, WebP), `application/pdf`, `application/json` or a text.
     #[serde(default)]
@@ -122,7 +125,7 @@ pub struct AttachmentRequest {
     media_type: Option<String>,
     /// Its content, in base64.
     #[serde(default)]
-    #[schema(nullable = false, format = Byte)]
+    #[schema(nullable = false, format = Byte, example = "iVBORw0KGgo=")]
     data: Option<String>,
     /// Its path in the workspace, in place of `media_type` and `data`.
     #[serde(default)]
@@ -218,23 +221,27 @@ fn is_timeout(seconds: u64, limits: &ApiLimits) -> Result<(), ValidationError> {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ChatView {
     /// The session.
+    #[schema(example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
     session_id: String,
     /// The turn.
+    #[schema(example = "trn_0199e2c9b6c17d4e8f2a3b5c7d9e1f2a")]
     turn_id: String,
     /// All that the assistant said, block after block, with a blank line between two.
+    #[schema(example = "There are two files: notes.txt and README.md.")]
     text: String,
     /// The tools that were called, in order.
     tool_calls: Vec<ToolCall>,
     /// The answer in the form that the session's `output_schema` asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Object, required = false, nullable = false)]
+    #[schema(value_type = BTreeMap<String, Value>, required = false, nullable = false, example = json!({"files": 2}))]
     structured_output: Option<Value>,
     /// Tokens used.
     usage: Usage,
     /// What the turn cost, in USD, by the CLI's own count.
+    #[schema(example = 0.0042)]
     cost_usd: f64,
     /// Why the model stopped: `end_turn`, `max_tokens`, `max_turns`, `max_budget`, …
-    #[schema(required)]
+    #[schema(required, example = "end_turn")]
     stop_reason: Option<String>,
     /// When the turn ended.
     timestamp: DateTime<Utc>,
@@ -266,7 +273,7 @@ impl ChatView {
 #[utoipa::path(
     tag = "Chat",
     operation_id = "chat",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key does not run again, and answers with the same turn")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key does not run again, and answers with the same turn", example = "7c1b6d1e-order-4711")),
     request_body = ChatRequest,
     responses(
         (status = 200, description = "The answer", body = ChatView),
@@ -299,8 +306,8 @@ pub(in crate::api) async fn chat(
     tag = "Chat",
     operation_id = "stream_chat",
     params(
-        ("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key does not run again, and answers with the same turn"),
-        ("Last-Event-ID" = Option<String>, Header, description = "With the `Idempotency-Key` of a request that was sent before: the `id` of the last event that its client got. The stream goes on after it"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key does not run again, and answers with the same turn", example = "7c1b6d1e-order-4711"),
+        ("Last-Event-ID" = Option<String>, Header, description = "With the `Idempotency-Key` of a request that was sent before: the `id` of the last event that its client got. The stream goes on after it", example = "42"),
     ),
     request_body = ChatRequest,
     responses(
@@ -332,8 +339,8 @@ pub(in crate::api) async fn stream_chat(
     tag = "Chat",
     operation_id = "send_message",
     params(
-        ("session_id" = String, Path, description = "The session"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key does not run again, and answers with the same turn"),
+        ("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key does not run again, and answers with the same turn", example = "7c1b6d1e-order-4711"),
     ),
     request_body = MessageRequest,
     responses(
@@ -364,9 +371,9 @@ pub(in crate::api) async fn send_message(
     tag = "Chat",
     operation_id = "stream_message",
     params(
-        ("session_id" = String, Path, description = "The session"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key does not run again, and answers with the same turn"),
-        ("Last-Event-ID" = Option<String>, Header, description = "With the `Idempotency-Key` of a request that was sent before: the `id` of the last event that its client got. The stream goes on after it"),
+        ("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key does not run again, and answers with the same turn", example = "7c1b6d1e-order-4711"),
+        ("Last-Event-ID" = Option<String>, Header, description = "With the `Idempotency-Key` of a request that was sent before: the `id` of the last event that its client got. The stream goes on after it", example = "42"),
     ),
     request_body = MessageRequest,
     responses(
@@ -427,8 +434,8 @@ fn order(session: SessionId, prompt: Prompt, once: Option<Once>) -> TurnOrder {
     tag = "Turns",
     operation_id = "submit_turn",
     params(
-        ("session_id" = String, Path, description = "The session"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key does not run again, and answers with the same turn"),
+        ("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key does not run again, and answers with the same turn", example = "7c1b6d1e-order-4711"),
     ),
     request_body = MessageRequest,
     responses(

@@ -30,7 +30,7 @@ pub struct SetCredentialRequest {
     kind: Option<CredentialKind>,
     /// The credential: 1 to 4096 visible ASCII letters. It is sealed at once, and never shown.
     #[validate(required, custom(function = "is_secret"))]
-    #[schema(required, nullable = false, value_type = String, write_only, min_length = 1, max_length = 4096)]
+    #[schema(required, nullable = false, value_type = String, write_only, min_length = 1, max_length = 4096, example = "sk-ant-api03-of-the-tenant")]
     secret: Option<Hidden>,
     /// Whether the model's API is asked first whether it takes it; `true` when absent.
     #[schema(nullable = false)]
@@ -100,7 +100,7 @@ impl CredentialView {
 #[utoipa::path(
     tag = "Admin",
     operation_id = "set_model_credential",
-    params(("tenant" = String, Path, description = "The tenant's name")),
+    params(("tenant" = String, Path, description = "The tenant's name", example = "acme")),
     request_body = SetCredentialRequest,
     responses((status = 200, description = "It is set", body = CredentialView), SetCredentialProblems)
 )]
@@ -131,7 +131,7 @@ pub(in crate::api) async fn set_model_credential(
 #[utoipa::path(
     tag = "Admin",
     operation_id = "get_model_credential",
-    params(("tenant" = String, Path, description = "The tenant's name")),
+    params(("tenant" = String, Path, description = "The tenant's name", example = "acme")),
     responses((status = 200, description = "It is set", body = CredentialView), CredentialProblems)
 )]
 #[get("/api/v1/admin/tenants/{tenant}/model-credential")]
@@ -153,7 +153,7 @@ pub(in crate::api) async fn get_model_credential(
 #[utoipa::path(
     tag = "Admin",
     operation_id = "remove_model_credential",
-    params(("tenant" = String, Path, description = "The tenant's name")),
+    params(("tenant" = String, Path, description = "The tenant's name", example = "acme")),
     responses((status = 204, description = "It is removed"), CredentialProblems)
 )]
 #[delete("/api/v1/admin/tenants/{tenant}/model-credential")]

@@ -17,6 +17,7 @@ use crate::service::Services;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ErasedView {
     /// How many sessions, with all that they had.
+    #[schema(example = 7)]
     sessions: u64,
 }
 
@@ -37,7 +38,7 @@ fn user_id(text: &str) -> Result<UserId, Problem> {
 #[utoipa::path(
     tag = "Admin",
     operation_id = "erase_user",
-    params(("tenant" = String, Path, description = "The tenant's name"), ("user_id" = String, Path, description = "The user")),
+    params(("tenant" = String, Path, description = "The tenant's name", example = "acme"), ("user_id" = String, Path, description = "The user", example = "alice")),
     responses((status = 200, description = "What was erased", body = ErasedView), EraseProblems)
 )]
 #[delete("/api/v1/admin/tenants/{tenant}/users/{user_id}")]
@@ -62,7 +63,7 @@ pub(in crate::api) async fn erase_user(
 #[utoipa::path(
     tag = "Admin",
     operation_id = "erase_tenant",
-    params(("tenant" = String, Path, description = "The tenant's name")),
+    params(("tenant" = String, Path, description = "The tenant's name", example = "acme")),
     responses((status = 200, description = "What was erased", body = ErasedView), EraseProblems)
 )]
 #[delete("/api/v1/admin/tenants/{tenant}")]
@@ -89,8 +90,8 @@ pub(in crate::api) async fn erase_tenant(
 #[utoipa::path(
     tag = "Admin",
     operation_id = "export_user",
-    params(("tenant" = String, Path, description = "The tenant's name"), ("user_id" = String, Path, description = "The user")),
-    responses((status = 200, description = "JSON lines", content_type = "application/x-ndjson", body = String), ExportProblems)
+    params(("tenant" = String, Path, description = "The tenant's name", example = "acme"), ("user_id" = String, Path, description = "The user", example = "alice")),
+    responses((status = 200, description = "JSON lines", content_type = "application/x-ndjson", body = String, example = json!("{\"format\":\"paddock-part\",\"version\":1,\"tenant\":\"acme\",\"user\":\"alice\"}\n{\"end\":{\"records\":0}}\n")), ExportProblems)
 )]
 #[get("/api/v1/admin/tenants/{tenant}/users/{user_id}/export")]
 pub(in crate::api) async fn export_user(
@@ -111,8 +112,8 @@ pub(in crate::api) async fn export_user(
 #[utoipa::path(
     tag = "Admin",
     operation_id = "export_tenant",
-    params(("tenant" = String, Path, description = "The tenant's name")),
-    responses((status = 200, description = "JSON lines", content_type = "application/x-ndjson", body = String), ExportProblems)
+    params(("tenant" = String, Path, description = "The tenant's name", example = "acme")),
+    responses((status = 200, description = "JSON lines", content_type = "application/x-ndjson", body = String, example = json!("{\"format\":\"paddock-part\",\"version\":1,\"tenant\":\"acme\",\"user\":null}\n{\"end\":{\"records\":0}}\n")), ExportProblems)
 )]
 #[get("/api/v1/admin/tenants/{tenant}/export")]
 pub(in crate::api) async fn export_tenant(

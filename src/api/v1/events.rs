@@ -27,12 +27,20 @@ use crate::service::{EventOrder, LogStream, Services};
 
 /// One event of a session's log: `data` of a server-sent event, a line of JSON, an entry of a page, a message of a WebSocket.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = StreamEvent)]
+#[schema(as = StreamEvent, example = json!({
+    "id": 42,
+    "turn_id": "trn_0199e2c9b6c17d4e8f2a3b5c7d9e1f2a",
+    "created_at": "2026-11-21T09:30:00Z",
+    "type": "text_delta",
+    "text": "There are"
+}))]
 pub struct StreamEventView {
     /// Its place in the session's log, also the `id` of the server-sent event.
+    #[schema(example = 42)]
     id: u64,
     /// The turn it belongs to, if to one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "trn_0199e2c9b6c17d4e8f2a3b5c7d9e1f2a")]
     turn_id: Option<String>,
     /// When it was written.
     created_at: DateTime<Utc>,
@@ -49,7 +57,7 @@ pub struct EventPageView {
     #[schema(value_type = Vec<StreamEventView>)]
     data: Vec<Box<RawValue>>,
     /// What to send as `after` for the next page; null when there is none yet.
-    #[schema(required)]
+    #[schema(required, example = "42")]
     next_cursor: Option<String>,
 }
 
@@ -88,6 +96,7 @@ pub(super) fn cursor(text: &str) -> Result<EventId, Problem> {
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct EventsQuery {
     /// What came after the event of this `id`; from the beginning when absent. `Last-Event-ID` counts more.
+    #[param(example = "42")]
     after: Option<String>,
     /// Whether pieces of text are read too, as far as they are kept; yes when absent.
     #[serde(default, deserialize_with = "flag")]
@@ -99,6 +108,7 @@ pub(in crate::api) struct EventsQuery {
     #[param(example = "message,done,error")]
     types: Option<String>,
     /// Only events of this turn. A stream that follows ends with the turn's last event.
+    #[param(example = "trn_0199e2c9b6c17d4e8f2a3b5c7d9e1f2a")]
     turn: Option<String>,
     /// Whether what comes is waited for. When absent: yes for server-sent events, no for lines of JSON. Pages never wait.
     #[serde(default, deserialize_with = "flag")]
@@ -106,7 +116,7 @@ pub(in crate::api) struct EventsQuery {
     /// How many entries a page has at most. Streams have no such limit.
     #[serde(default, deserialize_with = "page_limit")]
     #[validate(custom(function = "within_page_limit", use_context))]
-    #[param(minimum = 1)]
+    #[param(minimum = 1, example = 50)]
     limit: Option<u32>,
 }
 
@@ -166,9 +176,9 @@ pub(super) fn order_of(
     tag = "Events",
     operation_id = "read_events",
     params(
-        ("session_id" = String, Path, description = "The session"),
+        ("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f"),
         EventsQuery,
-        ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event that the client got, as an `EventSource` sends it; counts more than `after`"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event that the client got, as an `EventSource` sends it; counts more than `after`", example = "42"),
     ),
     responses(
         (status = 200, description = "Events", content(

@@ -23,17 +23,18 @@ use crate::service::{ForkOrder, Services};
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[validate(context = ApiLimits)]
+#[schema(example = json!({"message_id": 42, "title": "Another way", "subdir": "my-project-2", "copy_workspace": true}))]
 pub struct ForkSessionRequest {
     /// The `id` of the last message that the fork has, from the list of messages; all when absent.
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = 42)]
     message_id: Option<u64>,
     /// What people call it; as the original when absent.
     #[validate(custom(function = "is_title", use_context))]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = "Another way")]
     title: Option<String>,
     /// What its client attaches; as the original when absent.
     #[validate(custom(function = "is_metadata", use_context))]
-    #[schema(value_type = Object, nullable = false)]
+    #[schema(value_type = BTreeMap<String, Value>, required = false, nullable = false, example = json!({"ticket": "OPS-1234"}))]
     metadata: Option<Map<String, Value>>,
     /// Its workspace; the original's when absent.
     #[validate(custom(function = "is_subdir"))]
@@ -62,7 +63,7 @@ impl CheckRequest for ForkSessionRequest {
 #[utoipa::path(
     tag = "Sessions",
     operation_id = "fork_session",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time"), ("session_id" = String, Path, description = "The session")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time", example = "7c1b6d1e-order-4711"), ("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")),
     request_body = ForkSessionRequest,
     responses(
         (status = 201, description = "The new session", body = SessionView, headers(("Location" = String, description = "The session's path"))),

@@ -26,13 +26,15 @@ use crate::service::{NewKey, Services};
 #[derive(Debug, Serialize, ToSchema)]
 pub struct KeyView {
     /// Its id.
+    #[schema(example = "key_0199e2b129f47a71b25d6e8f0a2b3c4d")]
     key_id: String,
     /// What people call it.
+    #[schema(example = "ci")]
     name: String,
     /// What it allows.
     role: Role,
     /// The one user that it acts for; null for any of the tenant's.
-    #[schema(required)]
+    #[schema(required, example = "alice")]
     user_id: Option<String>,
     /// The networks that it may be used from; any when empty.
     #[schema(example = json!(["192.0.2.0/24"]))]
@@ -93,6 +95,7 @@ impl CreatedKeyView {
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[validate(context = ApiLimits)]
+#[schema(example = json!({"name": "ci", "role": "member", "user_id": "alice", "networks": ["192.0.2.0/24"]}))]
 pub struct CreateKeyRequest {
     /// What people call it: 1 to 100 characters. One living key of a tenant has a name.
     #[validate(required, custom(function = "is_key_name"))]
@@ -131,7 +134,7 @@ fn key_id(text: &str) -> Result<KeyId, Problem> {
 #[utoipa::path(
     tag = "Admin",
     operation_id = "create_key",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time"), ("tenant" = String, Path, description = "The tenant's name")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time", example = "7c1b6d1e-order-4711"), ("tenant" = String, Path, description = "The tenant's name", example = "acme")),
     request_body = CreateKeyRequest,
     responses((status = 201, description = "The key, shown once", body = CreatedKeyView), CreateKeyProblems)
 )]
@@ -176,7 +179,7 @@ pub(in crate::api) async fn create_key(
 #[utoipa::path(
     tag = "Admin",
     operation_id = "list_keys",
-    params(("tenant" = String, Path, description = "The tenant's name"), PageQuery),
+    params(("tenant" = String, Path, description = "The tenant's name", example = "acme"), PageQuery),
     responses((status = 200, description = "A page of keys", body = PageView<KeyView>), ListInTenantProblems)
 )]
 #[get("/api/v1/admin/tenants/{tenant}/keys")]
@@ -209,7 +212,7 @@ pub(in crate::api) async fn list_keys(
 #[utoipa::path(
     tag = "Admin",
     operation_id = "get_key",
-    params(("tenant" = String, Path, description = "The tenant's name"), ("key_id" = String, Path, description = "The key")),
+    params(("tenant" = String, Path, description = "The tenant's name", example = "acme"), ("key_id" = String, Path, description = "The key", example = "key_0199e2b129f47a71b25d6e8f0a2b3c4d")),
     responses((status = 200, description = "The key, without itself", body = KeyView), KeyProblems)
 )]
 #[get("/api/v1/admin/tenants/{tenant}/keys/{key_id}")]
@@ -232,7 +235,7 @@ pub(in crate::api) async fn get_key(
 #[utoipa::path(
     tag = "Admin",
     operation_id = "revoke_key",
-    params(("tenant" = String, Path, description = "The tenant's name"), ("key_id" = String, Path, description = "The key")),
+    params(("tenant" = String, Path, description = "The tenant's name", example = "acme"), ("key_id" = String, Path, description = "The key", example = "key_0199e2b129f47a71b25d6e8f0a2b3c4d")),
     responses((status = 200, description = "The key, revoked", body = KeyView), KeyProblems)
 )]
 #[delete("/api/v1/admin/tenants/{tenant}/keys/{key_id}")]

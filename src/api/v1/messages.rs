@@ -21,20 +21,24 @@ use crate::service::Services;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MessageView {
     /// Its place in the session's log.
+    #[schema(example = 42)]
     id: u64,
     /// The turn it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "trn_0199e2c9b6c17d4e8f2a3b5c7d9e1f2a")]
     turn_id: Option<String>,
     /// Who speaks.
     role: MessageRole,
     /// Its content blocks, as the Messages API has them.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Object>, example = json!([{"type": "text", "text": "There are two files: notes.txt and README.md."}]))]
     content: Vec<Value>,
     /// The model that wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "claude-opus-5-5")]
     model: Option<String>,
     /// The tool call of the sub-agent that it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "toolu_01A2b3C4d5E6f7G8h9J0kLmN")]
     parent_tool_use_id: Option<String>,
     /// When it was written.
     created_at: DateTime<Utc>,
@@ -102,7 +106,7 @@ impl MessageView {
 #[utoipa::path(
     tag = "Sessions",
     operation_id = "list_messages",
-    params(("session_id" = String, Path, description = "The session"), PageQuery),
+    params(("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f"), PageQuery),
     responses(
         (status = 200, description = "A page of messages", body = PageView<MessageView>),
         ListInSessionProblems,

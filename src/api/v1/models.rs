@@ -16,8 +16,10 @@ pub struct ModelView {
     #[schema(example = "opus")]
     id: String,
     /// What people call it.
+    #[schema(example = "Opus")]
     name: String,
     /// What it is good for.
+    #[schema(example = "Most capable for complex work")]
     description: String,
 }
 

@@ -33,11 +33,11 @@ pub struct SessionOptionsRequest {
     effort: Option<Effort>,
     /// Replaces the CLI's system prompt.
     #[validate(custom(function = "is_system_prompt", use_context))]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = "You keep the books of a small shop.")]
     system_prompt: Option<String>,
     /// Is added after the system prompt.
     #[validate(custom(function = "is_system_prompt", use_context))]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = "Answer in German.")]
     append_system_prompt: Option<String>,
     /// What tools may do without asking.
     #[schema(nullable = false)]
@@ -53,11 +53,11 @@ pub struct SessionOptionsRequest {
     allowed_tools: Option<Vec<String>>,
     /// Tools that are not offered to the model.
     #[validate(custom(function = "are_tools", use_context))]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = json!(["WebFetch"]))]
     disallowed_tools: Option<Vec<String>>,
     /// The most model requests of one turn.
     #[validate(range(min = 1, max = 1000, message = "must be between 1 and 1000"))]
-    #[schema(nullable = false, minimum = 1, maximum = 1000)]
+    #[schema(nullable = false, minimum = 1, maximum = 1000, example = 50)]
     max_turns: Option<u32>,
     /// The most that the life of one agent process may cost, in USD, by the CLI's own count.
     #[validate(custom(function = "is_budget"))]
@@ -65,12 +65,12 @@ pub struct SessionOptionsRequest {
     max_budget_usd: Option<f64>,
     /// Sub-agents by name, as the CLI defines them: `description` and `prompt`, and what else it knows.
     #[validate(custom(function = "are_agents", use_context))]
-    #[schema(value_type = Object, nullable = false, example = json!({"reviewer": {"description": "Reviews code", "prompt": "You review code."}}))]
+    #[schema(value_type = BTreeMap<String, Value>, required = false, nullable = false, example = json!({"reviewer": {"description": "Reviews code", "prompt": "You review code."}}))]
     agents: Option<Map<String, Value>>,
     /// MCP servers by name, as the CLI defines them: `command`, `args` and `env`, or `type`, `url` and `headers`. The
     /// values of `env` and `headers` are not shown again.
     #[validate(custom(function = "are_mcp_servers", use_context))]
-    #[schema(value_type = Object, nullable = false, example = json!({"search": {"type": "http", "url": "https://mcp.example.com"}}))]
+    #[schema(value_type = BTreeMap<String, Value>, required = false, nullable = false, example = json!({"search": {"type": "http", "url": "https://mcp.example.com"}}))]
     mcp_servers: Option<Map<String, Value>>,
     /// Plugins in the user's tree.
     #[serde(default)]
@@ -86,11 +86,11 @@ pub struct SessionOptionsRequest {
     add_dirs: Option<Vec<String>>,
     /// The JSON schema that each turn's answer must match, an object's; the answer comes as `structured_output`.
     #[validate(custom(function = "is_schema", use_context))]
-    #[schema(value_type = Object, nullable = false)]
+    #[schema(value_type = BTreeMap<String, Value>, required = false, nullable = false, example = json!({"type": "object", "properties": {"files": {"type": "integer"}}, "required": ["files"]}))]
     output_schema: Option<Value>,
     /// Variables that the agent and its tools get, of those that the server lets sessions set.
     #[validate(custom(function = "are_variables", use_context))]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = json!({"BUILD_MODE": "test"}))]
     env: Option<BTreeMap<String, String>>,
     /// Whether the CLI's own messages are kept in the log besides, verbatim, as `agent_message`; no when absent. They are
     /// read with `raw=true`.

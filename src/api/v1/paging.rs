@@ -21,9 +21,10 @@ pub(in crate::api) struct PageQuery {
     /// How many entries at most.
     #[serde(default, deserialize_with = "page_limit")]
     #[validate(custom(function = "within_page_limit", use_context))]
-    #[param(minimum = 1)]
+    #[param(minimum = 1, example = 50)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before.
+    #[param(example = "pS9kQ0m1xV3bT7yWn2rLfDE3")]
     cursor: Option<String>,
 }
 

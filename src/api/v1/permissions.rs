@@ -25,28 +25,36 @@ use crate::service::{PermissionAnswer, Services};
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PermissionView {
     /// Its id.
+    #[schema(example = "prm_0199e2ca07d27e5f903b4c6d8e0f2a3b")]
     permission_id: String,
     /// The session whose agent asks.
+    #[schema(example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
     session_id: String,
     /// The session's user.
+    #[schema(example = "alice")]
     user_id: String,
     /// The turn that waits for the answer.
+    #[schema(example = "trn_0199e2c9b6c17d4e8f2a3b5c7d9e1f2a")]
     turn_id: String,
     /// What is asked.
     kind: PermissionKind,
     /// The tool.
+    #[schema(example = "Bash")]
     tool_name: String,
     /// What it is to be called with; for a question, `questions` in it.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>, example = json!({"command": "git push"}))]
     tool_input: Value,
     /// The call's id.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "toolu_01A2b3C4d5E6f7G8h9J0kLmN")]
     tool_use_id: Option<String>,
     /// What the call is for, in the agent's words.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Push the branch")]
     description: Option<String>,
     /// The tool pattern that `remember` allows from then on; absent where it cannot be remembered.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Bash(git push:*)")]
     remembered_as: Option<String>,
     /// When it was asked.
     created_at: DateTime<Utc>,
@@ -65,18 +73,20 @@ pub struct ResolutionView {
     decision: PermissionDecision,
     /// What the agent was told besides.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Use the staging database instead.")]
     message: Option<String>,
     /// What the tool was called with instead.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Object, required = false, nullable = false)]
+    #[schema(value_type = BTreeMap<String, Value>, required = false, nullable = false, example = json!({"command": "git push --dry-run"}))]
     updated_input: Option<Value>,
     /// The answers to a question, by its text.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Object, required = false, nullable = false)]
+    #[schema(value_type = BTreeMap<String, Value>, required = false, nullable = false, example = json!({"Which library should we use?": "chrono"}))]
     answers: Option<Map<String, Value>>,
     /// Whether the same needs no permission in this session from then on.
     remember: bool,
     /// Who answered: a credential's name, `rule`, or `paddock` for the server itself.
+    #[schema(example = "ci")]
     by: String,
     /// When.
     at: DateTime<Utc>,
@@ -114,6 +124,7 @@ impl From<Permission> for PermissionView {
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[validate(context = ApiLimits)]
+#[schema(example = json!({"decision": "allow", "remember": true}))]
 pub struct AnswerPermissionRequest {
     /// Whether it is allowed.
     #[validate(required)]
@@ -125,14 +136,14 @@ pub struct AnswerPermissionRequest {
     message: Option<String>,
     /// What the tool is to be called with instead, as a whole.
     #[validate(custom(function = "is_answer", use_context))]
-    #[schema(value_type = Object, nullable = false)]
+    #[schema(value_type = BTreeMap<String, Value>, required = false, nullable = false, example = json!({"command": "git push --dry-run"}))]
     updated_input: Option<Map<String, Value>>,
     /// Whether the same (`remembered_as`) needs no permission in this session from now on.
     #[schema(nullable = false)]
     remember: Option<bool>,
     /// The answers to a question, by the question's text.
     #[validate(custom(function = "is_answer", use_context))]
-    #[schema(value_type = Object, nullable = false, example = json!({"Which library should we use?": "chrono"}))]
+    #[schema(value_type = BTreeMap<String, Value>, required = false, nullable = false, example = json!({"Which library should we use?": "chrono"}))]
     answers: Option<Map<String, Value>>,
 }
 
@@ -220,7 +231,7 @@ pub(in crate::api) async fn list_permissions(
 #[utoipa::path(
     tag = "Permissions",
     operation_id = "list_session_permissions",
-    params(("session_id" = String, Path, description = "The session"), PageQuery),
+    params(("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f"), PageQuery),
     responses((status = 200, description = "A page of questions", body = PageView<PermissionView>), ListInSessionProblems)
 )]
 #[get("/api/v1/sessions/{session_id}/permissions")]
@@ -244,7 +255,7 @@ pub(in crate::api) async fn list_session_permissions(
 #[utoipa::path(
     tag = "Permissions",
     operation_id = "get_permission",
-    params(("session_id" = String, Path, description = "The session"), ("permission_id" = String, Path, description = "The question")),
+    params(("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f"), ("permission_id" = String, Path, description = "The question", example = "prm_0199e2ca07d27e5f903b4c6d8e0f2a3b")),
     responses((status = 200, description = "The question", body = PermissionView), ReadPermissionProblems)
 )]
 #[get("/api/v1/sessions/{session_id}/permissions/{permission_id}")]
@@ -266,7 +277,7 @@ pub(in crate::api) async fn get_permission(
 #[utoipa::path(
     tag = "Permissions",
     operation_id = "answer_permission",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time"), ("session_id" = String, Path, description = "The session"), ("permission_id" = String, Path, description = "The question")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time", example = "7c1b6d1e-order-4711"), ("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f"), ("permission_id" = String, Path, description = "The question", example = "prm_0199e2ca07d27e5f903b4c6d8e0f2a3b")),
     request_body = AnswerPermissionRequest,
     responses((status = 200, description = "The question, answered", body = PermissionView), AnswerProblems)
 )]

@@ -32,6 +32,7 @@ use crate::service::{NewSession, Services, SessionDetails, SessionQuery, Session
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[validate(context = ApiLimits)]
+#[schema(example = json!({"user_id": "alice", "subdir": "my-project", "title": "Tidy up the tests", "metadata": {"ticket": "OPS-1234"}, "options": {"model": "opus", "permission_mode": "acceptEdits"}}))]
 pub struct CreateSessionRequest {
     /// The user that it is for: 1 to 64 of `A-Z a-z 0-9 _ -`.
     #[validate(required, custom(function = "is_user_id"))]
@@ -53,7 +54,7 @@ pub struct CreateSessionRequest {
     title: Option<String>,
     /// Anything of the client's own; comes back as it is.
     #[validate(custom(function = "is_metadata", use_context))]
-    #[schema(value_type = Object, nullable = false)]
+    #[schema(value_type = BTreeMap<String, Value>, required = false, nullable = false, example = json!({"ticket": "OPS-1234"}))]
     metadata: Option<Map<String, Value>>,
     /// How its agents are run; the server's defaults fill the rest.
     #[schema(nullable = false)]
@@ -72,21 +73,22 @@ impl CheckRequest for CreateSessionRequest {
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[validate(context = ApiLimits)]
+#[schema(example = json!({"title": "Tidy up the tests", "metadata": {"ticket": "OPS-1234"}, "model": "opus", "permission_mode": "plan"}))]
 pub struct UpdateSessionRequest {
     /// The title; null removes it.
     #[serde(default, deserialize_with = "present")]
     #[validate(custom(function = "is_title", use_context))]
-    #[schema(value_type = Option<String>, required = false)]
+    #[schema(value_type = Option<String>, required = false, example = "Tidy up the tests")]
     #[expect(clippy::option_option, reason = "absent, null and a value are three things")]
     title: Option<Option<String>>,
     /// The metadata, as a whole.
     #[validate(custom(function = "is_metadata", use_context))]
-    #[schema(value_type = Object, nullable = false)]
+    #[schema(value_type = BTreeMap<String, Value>, required = false, nullable = false, example = json!({"ticket": "OPS-1234"}))]
     metadata: Option<Map<String, Value>>,
     /// The model; null leaves it to the CLI.
     #[serde(default, deserialize_with = "present")]
     #[validate(custom(function = "is_word"))]
-    #[schema(value_type = Option<String>, required = false)]
+    #[schema(value_type = Option<String>, required = false, example = "opus")]
     #[expect(clippy::option_option, reason = "absent, null and a value are three things")]
     model: Option<Option<String>>,
     /// What tools may do without asking.
@@ -123,6 +125,7 @@ impl UpdateSessionRequest {
 pub struct ListSessionsQuery {
     /// Those of this user.
     #[validate(custom(function = "is_user_id"))]
+    #[param(example = "alice")]
     user_id: Option<String>,
     /// Those of this status; active ones when absent.
     #[param(inline)]
@@ -135,14 +138,15 @@ pub struct ListSessionsQuery {
     /// written as. May be given for several keys, in place of `KEY`; all of them count.
     #[serde(default)]
     #[validate(custom(function = "is_metadata_query", use_context))]
-    #[param(rename = "metadata.KEY", value_type = Option<String>)]
+    #[param(rename = "metadata.KEY", value_type = Option<String>, example = "OPS-1234")]
     metadata: BTreeMap<String, String>,
     /// How many sessions at most.
     #[serde(default, deserialize_with = "page_limit")]
     #[validate(custom(function = "within_page_limit", use_context))]
-    #[param(minimum = 1)]
+    #[param(minimum = 1, example = 50)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before.
+    #[param(example = "pS9kQ0m1xV3bT7yWn2rLfDE3")]
     cursor: Option<String>,
 }
 
@@ -187,25 +191,29 @@ pub struct SessionView {
     #[schema(example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
     session_id: String,
     /// The user that it is for.
+    #[schema(example = "alice")]
     user_id: String,
     /// The folder in the user's tree that it works in; null: the tree itself.
-    #[schema(required)]
+    #[schema(required, example = "my-project")]
     subdir: Option<String>,
     /// The folder that it works in, as the server sees it.
+    #[schema(example = "/var/lib/paddock/workspaces/default/alice/my-project")]
     cwd: String,
     /// What people call it.
-    #[schema(required)]
+    #[schema(required, example = "Tidy up the tests")]
     title: Option<String>,
     /// What its client attached.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>, example = json!({"ticket": "OPS-1234"}))]
     metadata: Map<String, Value>,
     /// How its agents are run. Values of variables, and what MCP servers are told in secret, are not shown.
     options: SessionOptions,
     /// The CLI's own id of the conversation.
+    #[schema(example = "3f2a1b0c-9d8e-4f7a-8b6c-5d4e3f2a1b0c")]
     claude_session_id: String,
     /// Whether it can be used.
     status: SessionStatusView,
     /// How many prompts it has taken.
+    #[schema(example = 3)]
     message_count: u64,
     /// Whether a turn runs.
     busy: bool,
@@ -286,7 +294,7 @@ impl From<SessionDetails> for SessionView {
 #[utoipa::path(
     tag = "Sessions",
     operation_id = "create_session",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time", example = "7c1b6d1e-order-4711")),
     request_body = CreateSessionRequest,
     responses(
         (status = 201, description = "The session", body = SessionView, headers(("Location" = String, description = "The session's path"))),
@@ -380,7 +388,7 @@ pub(in crate::api) async fn list_sessions(
 #[utoipa::path(
     tag = "Sessions",
     operation_id = "get_session",
-    params(("session_id" = String, Path, description = "The session")),
+    params(("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")),
     responses((status = 200, description = "The session", body = SessionView), ReadProblems)
 )]
 #[get("/api/v1/sessions/{session_id}")]
@@ -402,7 +410,7 @@ pub(in crate::api) async fn get_session(
 #[utoipa::path(
     tag = "Sessions",
     operation_id = "update_session",
-    params(("session_id" = String, Path, description = "The session")),
+    params(("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")),
     request_body = UpdateSessionRequest,
     responses((status = 200, description = "The session as it now is", body = SessionView), ChangeProblems)
 )]
@@ -430,7 +438,7 @@ pub(in crate::api) async fn update_session(
 #[utoipa::path(
     tag = "Sessions",
     operation_id = "delete_session",
-    params(("session_id" = String, Path, description = "The session")),
+    params(("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")),
     responses((status = 204, description = "It is closed"), CloseProblems)
 )]
 #[delete("/api/v1/sessions/{session_id}")]
@@ -452,7 +460,7 @@ pub(in crate::api) async fn delete_session(
 #[utoipa::path(
     tag = "Sessions",
     operation_id = "resume_session",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time"), ("session_id" = String, Path, description = "The session")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time", example = "7c1b6d1e-order-4711"), ("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")),
     responses((status = 200, description = "The session", body = SessionView), ResumeProblems)
 )]
 #[post("/api/v1/sessions/{session_id}/resume")]

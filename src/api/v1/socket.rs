@@ -52,7 +52,7 @@ pub struct SocketRules {
 #[schema(as = SocketTicket)]
 pub struct TicketView {
     /// The ticket, told this once.
-    #[schema(nullable = true)]
+    #[schema(nullable = true, example = "eyJudW1iZXIiOiIwMTk5ZTJjYiJ9.9sV7xB1nK8mQ4fR2")]
     ticket: String,
     /// When it ends.
     expires_at: DateTime<Utc>,
@@ -68,8 +68,8 @@ pub struct TicketView {
     tag = "Events",
     operation_id = "issue_socket_ticket",
     params(
-        ("session_id" = String, Path, description = "The session"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key gives no second ticket, and tells none"),
+        ("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key gives no second ticket, and tells none", example = "7c1b6d1e-order-4711"),
     ),
     responses((status = 201, description = "A ticket", body = TicketView), TicketProblems)
 )]
@@ -97,6 +97,7 @@ pub(in crate::api) async fn issue_ticket(
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct SocketQuery {
     /// What came after the event of this `id`; from the beginning when absent.
+    #[param(example = "42")]
     after: Option<String>,
     /// Whether pieces of text come too; yes when absent.
     #[serde(default, deserialize_with = "flag")]
@@ -105,8 +106,10 @@ pub(in crate::api) struct SocketQuery {
     #[serde(default, deserialize_with = "flag")]
     raw: Option<bool>,
     /// Only events of these types, apart by commas.
+    #[param(example = "message,done,error")]
     types: Option<String>,
     /// A ticket for this session, in place of a key.
+    #[param(example = "eyJudW1iZXIiOiIwMTk5ZTJjYiJ9.9sV7xB1nK8mQ4fR2")]
     ticket: Option<String>,
 }
 
@@ -130,7 +133,7 @@ impl CheckRequest for SocketQuery {
 #[utoipa::path(
     tag = "Events",
     operation_id = "open_socket",
-    params(("session_id" = String, Path, description = "The session"), SocketQuery),
+    params(("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f"), SocketQuery),
     responses(
         (status = 101, description = "The connection is a WebSocket; what is sent is a `SocketCommand`, what comes a `StreamEvent` or a `SocketReply`"),
         (status = 204, description = "Nothing came after the cursor, and nothing will"),

@@ -21,10 +21,13 @@ use crate::service::Services;
 pub struct ContextView {
     /// The model whose context it is.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "claude-opus-5-5")]
     model: Option<String>,
     /// Tokens in it.
+    #[schema(example = 18500)]
     total_tokens: u64,
     /// Tokens that fit into it.
+    #[schema(example = 200_000)]
     max_tokens: u64,
     /// What takes them.
     categories: Vec<ContextCategoryView>,
@@ -35,13 +38,17 @@ pub struct ContextView {
 pub struct ContextCategoryView {
     /// Which part it is, by a name that stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "messages")]
     id: Option<String>,
     /// Which part it is, for people.
+    #[schema(example = "Messages")]
     name: String,
     /// Its tokens.
+    #[schema(example = 2500)]
     tokens: u64,
     /// `used`, `free`, `buffer` or `deferred`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "used")]
     kind: Option<String>,
 }
 
@@ -53,7 +60,7 @@ pub struct ContextCategoryView {
 #[utoipa::path(
     tag = "Steering",
     operation_id = "get_context_usage",
-    params(("session_id" = String, Path, description = "The session")),
+    params(("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")),
     responses((status = 200, description = "The usage", body = ContextView), SteeringProblems)
 )]
 #[get("/api/v1/sessions/{session_id}/context")]
@@ -83,7 +90,7 @@ pub(in crate::api) async fn get_context_usage(
 #[derive(Debug, Serialize, ToSchema)]
 pub struct McpServersView {
     /// The servers, as the CLI tells them: `name`, `status` and more.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Object>, example = json!([{"name": "search", "status": "connected"}]))]
     data: Value,
 }
 
@@ -95,7 +102,7 @@ pub struct McpServersView {
 #[utoipa::path(
     tag = "Steering",
     operation_id = "list_mcp_servers",
-    params(("session_id" = String, Path, description = "The session")),
+    params(("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")),
     responses((status = 200, description = "The servers", body = McpServersView), SteeringProblems)
 )]
 #[get("/api/v1/sessions/{session_id}/mcp")]
@@ -129,7 +136,7 @@ fn hide_secrets(mut servers: Value) -> Value {
 #[utoipa::path(
     tag = "Steering",
     operation_id = "stop_task",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time"), ("session_id" = String, Path, description = "The session"), ("task_id" = String, Path, description = "The task")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time", example = "7c1b6d1e-order-4711"), ("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f"), ("task_id" = String, Path, description = "The task", example = "b7c3f9d1e")),
     responses((status = 204, description = "It does not run"), StopTaskProblems)
 )]
 #[post("/api/v1/sessions/{session_id}/tasks/{task_id}/stop")]
@@ -168,10 +175,13 @@ impl CheckRequest for RewindFilesRequest {}
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RewindView {
     /// The files.
+    #[schema(example = json!(["notes.txt"]))]
     files: Vec<String>,
     /// Lines that come back.
+    #[schema(example = 3)]
     insertions: u64,
     /// Lines that go.
+    #[schema(example = 1)]
     deletions: u64,
     /// Whether nothing was changed.
     dry_run: bool,
@@ -187,7 +197,7 @@ pub struct RewindView {
 #[utoipa::path(
     tag = "Steering",
     operation_id = "rewind_files",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time"), ("session_id" = String, Path, description = "The session")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time", example = "7c1b6d1e-order-4711"), ("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")),
     request_body = RewindFilesRequest,
     responses((status = 200, description = "What it came to", body = RewindView), RewindProblems)
 )]

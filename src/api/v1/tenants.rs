@@ -28,6 +28,7 @@ use crate::service::Services;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TenantView {
     /// Its id.
+    #[schema(example = "ten_0199e2b018e37f60a14c5d7e9f1a2b3c")]
     tenant_id: String,
     /// Its name: the first part of its users' paths. It never changes.
     #[schema(example = "acme")]
@@ -88,6 +89,7 @@ impl CheckRequest for CreateTenantRequest {
 /// What a tenant's sessions may ask for. A list that is absent allows all that the server allows; names may end in `*`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"models": ["claude-haiku-*"], "denied_tools": ["WebFetch"], "network": "gateway", "on_lost": "resume"}))]
 pub struct PolicyRequest {
     /// The permission modes that sessions may have.
     #[schema(nullable = false)]
@@ -203,7 +205,7 @@ impl CheckRequest for UpdateTenantRequest {
 #[utoipa::path(
     tag = "Admin",
     operation_id = "create_tenant",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time", example = "7c1b6d1e-order-4711")),
     request_body = CreateTenantRequest,
     responses((status = 201, description = "It is made", body = TenantView), CreateTenantProblems)
 )]
@@ -266,7 +268,7 @@ pub(in crate::api) async fn list_tenants(
 #[utoipa::path(
     tag = "Admin",
     operation_id = "get_tenant",
-    params(("tenant" = String, Path, description = "The tenant's name")),
+    params(("tenant" = String, Path, description = "The tenant's name", example = "acme")),
     responses((status = 200, description = "The tenant", body = TenantView), ReadTenantProblems)
 )]
 #[get("/api/v1/admin/tenants/{tenant}")]
@@ -287,7 +289,7 @@ pub(in crate::api) async fn get_tenant(
 #[utoipa::path(
     tag = "Admin",
     operation_id = "update_tenant",
-    params(("tenant" = String, Path, description = "The tenant's name")),
+    params(("tenant" = String, Path, description = "The tenant's name", example = "acme")),
     request_body = UpdateTenantRequest,
     responses((status = 200, description = "The tenant as it now is", body = TenantView), ChangeTenantProblems)
 )]

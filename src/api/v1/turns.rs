@@ -23,30 +23,36 @@ use crate::service::{Services, TurnDetails};
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TurnView {
     /// Its id.
+    #[schema(example = "trn_0199e2c9b6c17d4e8f2a3b5c7d9e1f2a")]
     turn_id: String,
     /// Its session.
+    #[schema(example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
     session_id: String,
     /// Where it is.
     status: TurnStatus,
     /// The prompt.
+    #[schema(example = "What is in this folder?")]
     message: String,
     /// All that the assistant said; empty until the turn has ended.
+    #[schema(example = "There are two files: notes.txt and README.md.")]
     text: String,
     /// The tools that were called, in order.
     tool_calls: Vec<ToolCall>,
     /// The answer in the form that the session's `output_schema` asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Object, required = false, nullable = false)]
+    #[schema(value_type = BTreeMap<String, Value>, required = false, nullable = false, example = json!({"files": 2}))]
     structured_output: Option<Value>,
     /// Tokens used.
     usage: Usage,
     /// What it cost, in USD, by the CLI's own count.
+    #[schema(example = 0.0042)]
     cost_usd: f64,
     /// What it cost by the CLI's own account, where that was counted apart from it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 0.0042)]
     reported_cost_usd: Option<f64>,
     /// Why the model stopped; null until then.
-    #[schema(required)]
+    #[schema(required, example = "end_turn")]
     stop_reason: Option<String>,
     /// Why it did not complete; null when it did, and until it ends.
     #[schema(required)]
@@ -65,6 +71,7 @@ pub struct TurnErrorView {
     /// The reason, by name.
     code: TurnErrorCode,
     /// The reason, in words.
+    #[schema(example = "the agent ended unexpectedly")]
     message: String,
 }
 
@@ -120,7 +127,7 @@ impl From<TurnDetails> for TurnView {
 #[utoipa::path(
     tag = "Turns",
     operation_id = "list_turns",
-    params(("session_id" = String, Path, description = "The session"), PageQuery),
+    params(("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f"), PageQuery),
     responses((status = 200, description = "A page of turns", body = PageView<TurnView>), ListInSessionProblems)
 )]
 #[get("/api/v1/sessions/{session_id}/turns")]
@@ -155,7 +162,7 @@ pub(in crate::api) async fn list_turns(
 #[utoipa::path(
     tag = "Turns",
     operation_id = "get_turn",
-    params(("session_id" = String, Path, description = "The session"), ("turn_id" = String, Path, description = "The turn")),
+    params(("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f"), ("turn_id" = String, Path, description = "The turn", example = "trn_0199e2c9b6c17d4e8f2a3b5c7d9e1f2a")),
     responses((status = 200, description = "The turn", body = TurnView), ReadTurnProblems)
 )]
 #[get("/api/v1/sessions/{session_id}/turns/{turn_id}")]
@@ -179,7 +186,7 @@ pub(in crate::api) async fn get_turn(
 #[utoipa::path(
     tag = "Turns",
     operation_id = "cancel_turn",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time"), ("session_id" = String, Path, description = "The session"), ("turn_id" = String, Path, description = "The turn")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time", example = "7c1b6d1e-order-4711"), ("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f"), ("turn_id" = String, Path, description = "The turn", example = "trn_0199e2c9b6c17d4e8f2a3b5c7d9e1f2a")),
     responses((status = 202, description = "The turn", body = TurnView), CancelTurnProblems)
 )]
 #[post("/api/v1/sessions/{session_id}/turns/{turn_id}/cancel")]
@@ -201,11 +208,12 @@ pub(in crate::api) async fn cancel_turn(
 #[derive(Debug, Serialize, ToSchema)]
 pub struct InterruptView {
     /// The session.
+    #[schema(example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
     session_id: String,
     /// Whether a turn ran.
     interrupted: bool,
     /// The turn that is interrupted; null when none ran.
-    #[schema(required)]
+    #[schema(required, example = "trn_0199e2c9b6c17d4e8f2a3b5c7d9e1f2a")]
     turn_id: Option<String>,
 }
 
@@ -218,7 +226,7 @@ pub struct InterruptView {
 #[utoipa::path(
     tag = "Turns",
     operation_id = "interrupt_session",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time"), ("session_id" = String, Path, description = "The session")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again, and is answered with what was answered the first time", example = "7c1b6d1e-order-4711"), ("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")),
     responses((status = 200, description = "What it came to", body = InterruptView), InterruptProblems)
 )]
 #[post("/api/v1/sessions/{session_id}/interrupt")]

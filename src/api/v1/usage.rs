@@ -29,17 +29,23 @@ pub(in crate::api) struct UsageRequestQuery {
     #[param(example = "day,model")]
     group_by: Option<String>,
     /// That from then on.
+    #[param(example = "2026-11-01T00:00:00Z")]
     from: Option<DateTime<Utc>>,
     /// That before then.
+    #[param(example = "2026-12-01T00:00:00Z")]
     before: Option<DateTime<Utc>>,
     /// That of this tenant, by its name. Absent: the caller's; for an admin, all tenants'.
+    #[param(example = "acme")]
     tenant: Option<String>,
     /// That of this user.
     #[validate(custom(function = "is_user_id"))]
+    #[param(example = "alice")]
     user_id: Option<String>,
     /// That of this key.
+    #[param(example = "key_0199e2b129f47a71b25d6e8f0a2b3c4d")]
     key_id: Option<String>,
     /// That of this session.
+    #[param(example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
     session_id: Option<String>,
 }
 
@@ -68,28 +74,36 @@ impl CheckRequest for UsageRequestQuery {
 pub struct UsageView {
     /// The day, in UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "2026-11-21")]
     day: Option<NaiveDate>,
     /// The tenant's id.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "ten_0199e2b018e37f60a14c5d7e9f1a2b3c")]
     tenant_id: Option<String>,
     /// The user.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "alice")]
     user_id: Option<String>,
     /// The key; absent also for what no key asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "key_0199e2b129f47a71b25d6e8f0a2b3c4d")]
     key_id: Option<String>,
     /// The session.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
     session_id: Option<String>,
     /// The model.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "claude-opus-5-5")]
     model: Option<String>,
     /// How many requests.
+    #[schema(example = 31)]
     requests: u64,
     /// Tokens.
     #[serde(flatten)]
     usage: Usage,
     /// Cost, in USD.
+    #[schema(example = 0.42)]
     cost_usd: f64,
 }
 
@@ -198,23 +212,26 @@ pub(in crate::api) async fn get_usage(
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MeView {
     /// The tenant's id.
+    #[schema(example = "ten_0199e2b018e37f60a14c5d7e9f1a2b3c")]
     tenant_id: String,
     /// The tenant's name.
+    #[schema(example = "acme")]
     tenant: String,
     /// What the credential allows.
     role: Role,
     /// The one user that it acts for; null for any of the tenant's.
-    #[schema(required)]
+    #[schema(required, example = "alice")]
     user_id: Option<String>,
     /// What the credential is called.
+    #[schema(example = "ci")]
     credential: String,
     /// The key; null where it is none.
-    #[schema(required)]
+    #[schema(required, example = "key_0199e2b129f47a71b25d6e8f0a2b3c4d")]
     key_id: Option<String>,
     /// The budgets that it meets: its tenant's, its key's and its user's.
     budgets: Vec<BudgetView>,
     /// The least that is left of them, in USD; null where none has a limit of money.
-    #[schema(required)]
+    #[schema(required, example = 21.75)]
     left_usd: Option<f64>,
 }
 

@@ -30,13 +30,16 @@ use crate::service::{NewWebhook, Services, WebhookOrder};
 #[schema(as = Webhook)]
 pub struct WebhookView {
     /// Its id.
+    #[schema(example = "whk_0199e2b34b167c93947f8a012c4d5e6f")]
     webhook_id: String,
     /// Where events are sent.
+    #[schema(example = "https://example.com/hooks/paddock")]
     url: String,
     /// What people call it.
-    #[schema(required)]
+    #[schema(required, example = "Build results")]
     description: Option<String>,
     /// The types of events that are sent.
+    #[schema(example = json!(["done", "error"]))]
     events: Vec<EventKind>,
     /// Whether events are sent.
     enabled: bool,
@@ -78,7 +81,7 @@ pub struct NewWebhookView {
     webhook: WebhookView,
     /// What signs what is sent to it: `whsec_` and base64, as Standard Webhooks has it. Null in the answer to a request that
     /// was sent again.
-    #[schema(nullable = true)]
+    #[schema(nullable = true, example = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")]
     secret: Option<String>,
 }
 
@@ -87,7 +90,7 @@ pub struct NewWebhookView {
 #[schema(as = WebhookSecret)]
 pub struct WebhookSecretView {
     /// The secret: `whsec_` and base64.
-    #[schema(nullable = true)]
+    #[schema(nullable = true, example = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")]
     secret: Option<String>,
     /// Until when the secret before signs too, if it was just replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,7 +109,7 @@ pub struct CreateWebhookRequest {
     url: Option<String>,
     /// What people call it.
     #[validate(custom(function = "is_title", use_context))]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = "Build results")]
     description: Option<String>,
     /// The types of events that are to be sent; pieces of text and gaps cannot be.
     #[validate(required, custom(function = "are_sendable"))]
@@ -122,17 +125,17 @@ impl CheckRequest for CreateWebhookRequest {}
 #[validate(context = ApiLimits)]
 pub struct UpdateWebhookRequest {
     /// Where events are to be sent.
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = "https://example.com/hooks/paddock")]
     url: Option<String>,
     /// What people call it; null removes it.
     #[serde(default, deserialize_with = "present")]
     #[validate(custom(function = "is_title", use_context))]
-    #[schema(value_type = Option<String>, required = false)]
+    #[schema(value_type = Option<String>, required = false, example = "Build results")]
     #[expect(clippy::option_option, reason = "absent, null and a value are three things")]
     description: Option<Option<String>>,
     /// The types of events that are to be sent.
     #[validate(custom(function = "are_sendable"))]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = json!(["done", "error"]))]
     events: Option<Vec<EventKind>>,
     /// Whether events are sent. What waited while they were not is sent then.
     #[schema(nullable = false)]
@@ -183,7 +186,7 @@ fn webhook_id(text: &str) -> Result<WebhookId, Problem> {
 #[utoipa::path(
     tag = "Webhooks",
     operation_id = "create_webhook",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key makes no second webhook, and tells no secret")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key makes no second webhook, and tells no secret", example = "7c1b6d1e-order-4711")),
     request_body = CreateWebhookRequest,
     responses(
         (status = 201, description = "The webhook, and its secret", body = NewWebhookView, headers(("Location" = String, description = "The webhook's path"))),
@@ -250,7 +253,7 @@ pub(in crate::api) async fn list_webhooks(
 #[utoipa::path(
     tag = "Webhooks",
     operation_id = "get_webhook",
-    params(("webhook_id" = String, Path, description = "The webhook")),
+    params(("webhook_id" = String, Path, description = "The webhook", example = "whk_0199e2b34b167c93947f8a012c4d5e6f")),
     responses((status = 200, description = "The webhook", body = WebhookView), WebhookProblems)
 )]
 #[get("/api/v1/webhooks/{webhook_id}")]
@@ -269,7 +272,7 @@ pub(in crate::api) async fn get_webhook(
 #[utoipa::path(
     tag = "Webhooks",
     operation_id = "update_webhook",
-    params(("webhook_id" = String, Path, description = "The webhook")),
+    params(("webhook_id" = String, Path, description = "The webhook", example = "whk_0199e2b34b167c93947f8a012c4d5e6f")),
     request_body = UpdateWebhookRequest,
     responses((status = 200, description = "The webhook, changed", body = WebhookView), ChangeWebhookProblems)
 )]
@@ -302,7 +305,7 @@ pub(in crate::api) async fn update_webhook(
 #[utoipa::path(
     tag = "Webhooks",
     operation_id = "remove_webhook",
-    params(("webhook_id" = String, Path, description = "The webhook")),
+    params(("webhook_id" = String, Path, description = "The webhook", example = "whk_0199e2b34b167c93947f8a012c4d5e6f")),
     responses((status = 204, description = "It is removed"), WebhookProblems)
 )]
 #[delete("/api/v1/webhooks/{webhook_id}")]
@@ -321,7 +324,7 @@ pub(in crate::api) async fn remove_webhook(
 #[utoipa::path(
     tag = "Webhooks",
     operation_id = "get_webhook_secret",
-    params(("webhook_id" = String, Path, description = "The webhook")),
+    params(("webhook_id" = String, Path, description = "The webhook", example = "whk_0199e2b34b167c93947f8a012c4d5e6f")),
     responses((status = 200, description = "The secret", body = WebhookSecretView), WebhookProblems)
 )]
 #[get("/api/v1/webhooks/{webhook_id}/secret")]
@@ -348,8 +351,8 @@ pub(in crate::api) async fn get_webhook_secret(
     tag = "Webhooks",
     operation_id = "rotate_webhook_secret",
     params(
-        ("webhook_id" = String, Path, description = "The webhook"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key makes no second secret, and tells none"),
+        ("webhook_id" = String, Path, description = "The webhook", example = "whk_0199e2b34b167c93947f8a012c4d5e6f"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key makes no second secret, and tells none", example = "7c1b6d1e-order-4711"),
     ),
     responses((status = 200, description = "The new secret", body = WebhookSecretView), RotateWebhookProblems)
 )]

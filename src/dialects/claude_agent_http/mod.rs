@@ -48,12 +48,16 @@ pub(super) fn add_paths(config: &mut ServiceConfig<'_>) {
 #[schema(as = ClaudeAgentHttpRoot)]
 pub struct RootView {
     /// The original's name.
+    #[schema(example = "Claude Agent HTTP API")]
     name: &'static str,
     /// The original's version.
+    #[schema(example = "1.0.0")]
     version: &'static str,
     /// Where the documentation is.
+    #[schema(example = "/docs")]
     docs: &'static str,
     /// Where it tells how it is.
+    #[schema(example = "/health")]
     health: &'static str,
 }
 
@@ -62,16 +66,20 @@ pub struct RootView {
 #[schema(as = ClaudeAgentHttpHealth)]
 pub struct HealthView {
     /// `healthy` or `unhealthy`.
+    #[schema(example = "healthy")]
     status: &'static str,
     /// The original's version.
+    #[schema(example = "1.0.0")]
     version: &'static str,
     /// How many sessions are active.
+    #[schema(example = 12)]
     active_sessions: u64,
     /// What it stores in; `unknown` while that does not answer.
+    #[schema(example = "sqlite")]
     storage_type: &'static str,
     /// How long it has run, in seconds; absent while it is unhealthy.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false, nullable = false)]
+    #[schema(required = false, nullable = false, example = 86400.5)]
     uptime_seconds: Option<f64>,
     /// What is wrong; absent while it is healthy.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,21 +92,28 @@ pub struct HealthView {
 #[schema(as = ClaudeAgentHttpSession)]
 pub struct SessionView {
     /// Its id.
+    #[schema(example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
     session_id: String,
     /// The user that it is for.
+    #[schema(example = "alice")]
     user_id: String,
     /// The folder that it works in.
+    #[schema(example = "/var/lib/paddock/workspaces/default/alice/my-project")]
     cwd: String,
     /// When it was made: UTC, without a zone.
+    #[schema(example = "2026-11-21T09:30:00.000000")]
     created_at: String,
     /// When it was last used: UTC, without a zone.
+    #[schema(example = "2026-11-21T09:30:00.000000")]
     last_active_at: String,
     /// How many prompts it had.
+    #[schema(example = 3)]
     message_count: u64,
     /// `active`.
+    #[schema(example = "active")]
     status: &'static str,
     /// What its client attached.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>, example = json!({"ticket": "OPS-1234"}))]
     metadata: Map<String, Value>,
 }
 
@@ -123,9 +138,10 @@ impl From<SessionDetails> for SessionView {
 #[schema(as = ClaudeAgentHttpToolCall)]
 pub struct ToolCallView {
     /// Its name.
+    #[schema(example = "Bash")]
     tool: String,
     /// What it was called with.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>, example = json!({"command": "ls"}))]
     input: Value,
 }
 
@@ -134,12 +150,15 @@ pub struct ToolCallView {
 #[schema(as = ClaudeAgentHttpAnswer)]
 pub struct ChatView {
     /// The session.
+    #[schema(example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
     session_id: String,
     /// All that the assistant said.
+    #[schema(example = "There are two files: notes.txt and README.md.")]
     text: String,
     /// The tools that were called, in order.
     tool_calls: Vec<ToolCallView>,
     /// When it ended: UTC, without a zone.
+    #[schema(example = "2026-11-21T09:30:00.000000")]
     timestamp: String,
 }
 
@@ -249,8 +268,8 @@ async fn create_session(
 #[utoipa::path(
     tag = "claude-agent-http",
     operation_id = "claude_agent_http_list_sessions",
-    params(("user_id" = Option<String>, Query, description = "Those of this user")),
-    responses((status = 200, description = "Their ids", body = Vec<String>), RefusalProblems)
+    params(("user_id" = Option<String>, Query, description = "Those of this user", example = "alice")),
+    responses((status = 200, description = "Their ids", body = Vec<String>, example = json!(["ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f"])), RefusalProblems)
 )]
 #[get("/api/v1/sessions")]
 async fn list_sessions(
@@ -285,7 +304,7 @@ async fn list_sessions(
 #[utoipa::path(
     tag = "claude-agent-http",
     operation_id = "claude_agent_http_get_session",
-    params(("session_id" = String, Path, description = "The session")),
+    params(("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")),
     responses(
         (status = 200, description = "The session", body = SessionView),
         (status = 404, description = "There is none, or it has expired", body = DetailView),
@@ -314,7 +333,7 @@ async fn get_session(
 #[utoipa::path(
     tag = "claude-agent-http",
     operation_id = "claude_agent_http_delete_session",
-    params(("session_id" = String, Path, description = "The session")),
+    params(("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")),
     responses(
         (status = 204, description = "It is deleted"),
         (status = 404, description = "There is none, or it has expired", body = DetailView),
@@ -342,7 +361,7 @@ async fn delete_session(
 #[utoipa::path(
     tag = "claude-agent-http",
     operation_id = "claude_agent_http_resume_session",
-    params(("session_id" = String, Path, description = "The session")),
+    params(("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")),
     responses(
         (status = 200, description = "The session", body = SessionView),
         (status = 404, description = "There is none, or it has expired", body = DetailView),

@@ -37,7 +37,7 @@ pub(super) struct CreateSessionRequest {
     #[schema(example = "my-project", max_length = 200)]
     subdir: Option<String>,
     /// Anything of the client's own; comes back as it is.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>, required = false, example = json!({"ticket": "OPS-1234"}))]
     metadata: Option<Map<String, Value>>,
 }
 
@@ -47,7 +47,12 @@ pub(super) struct CreateSessionRequest {
 #[expect(dead_code, reason = "says in the document what `read_chat` reads")]
 pub(super) struct ChatRequest {
     /// The session.
-    #[schema(pattern = "^[a-zA-Z0-9_-]+$", min_length = 1, max_length = 200)]
+    #[schema(
+        pattern = "^[a-zA-Z0-9_-]+$",
+        min_length = 1,
+        max_length = 200,
+        example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f"
+    )]
     session_id: String,
     /// The message.
     #[schema(example = "What is in this folder?", min_length = 1, max_length = 100_000)]

@@ -21,15 +21,19 @@ const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 pub(super) struct ChunkView {
     /// `text_delta`, `tool_use`, `done` or `error`.
     #[serde(rename = "type")]
+    #[schema(example = "text")]
     kind: &'static str,
     /// A piece of the answer.
+    #[schema(example = "There are")]
     text: Option<String>,
     /// The tool that is called.
+    #[schema(example = "Bash")]
     tool_name: Option<String>,
     /// What it is called with.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<BTreeMap<String, Value>>, example = json!({"command": "ls"}))]
     tool_input: Option<Value>,
     /// Why the turn did not complete.
+    #[schema(example = json!(null))]
     error: Option<String>,
 }
 

@@ -18,22 +18,25 @@ const OF_THE_CLIENT: [&str; 5] = ["e2bApiKey", "template", "timeoutMs", "debug",
 #[schema(as = ClaudeAgentServerConfig)]
 #[serde(rename_all = "camelCase")]
 #[expect(dead_code, reason = "says in the document what `read` reads")]
+#[schema(example = json!({"model": "opus", "allowedTools": ["Read", "Grep"], "systemPrompt": "You keep the books of a small shop."}))]
 pub(super) struct QueryConfig {
     /// Sub-agents by name, as the CLI defines them.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<BTreeMap<String, Value>>, example = json!({"reviewer": {"description": "Reviews code", "prompt": "You review code."}}))]
     agents: Option<Map<String, Value>>,
     /// Tools that need no permission.
+    #[schema(example = json!(["Read", "Grep"]))]
     allowed_tools: Option<Vec<String>>,
     /// Replaces the system prompt; or `{"type": "preset", "preset": "claude_code", "append": TEXT}`.
     #[schema(value_type = Option<Value>)]
     system_prompt: Option<Value>,
     /// The model.
+    #[schema(example = "opus")]
     model: Option<String>,
     /// MCP servers by name, of type `http` or `sse`.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<BTreeMap<String, Value>>, example = json!({"search": {"type": "http", "url": "https://mcp.example.com"}}))]
     mcp_servers: Option<Map<String, Value>>,
     /// The key with which the model is asked. It is not told again.
-    #[schema(write_only)]
+    #[schema(write_only, example = "sk-ant-api03-of-the-caller")]
     anthropic_api_key: Option<String>,
 }
 

@@ -18,6 +18,7 @@ use crate::service::Error;
 #[schema(as = ClaudeAgentServerError)]
 pub(super) struct ErrorView {
     /// In words.
+    #[schema(example = "Configuration must be an object")]
     error: String,
 }
 

@@ -23,13 +23,16 @@ pub(super) enum Frame {
     Connected {
         /// The session.
         #[serde(rename = "sessionId")]
+        #[schema(example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
         session_id: String,
     },
     /// A whole message of the assistant.
     Message {
         /// Its text.
+        #[schema(example = "There are two files: notes.txt and README.md.")]
         content: String,
         /// When it was said.
+        #[schema(example = "2026-11-21T09:30:00.000Z")]
         timestamp: String,
     },
     /// The assistant calls a tool.
@@ -37,21 +40,25 @@ pub(super) enum Frame {
         /// The tool.
         tool: ToolView,
         /// When it is called.
+        #[schema(example = "2026-11-21T09:30:00.000Z")]
         timestamp: String,
     },
     /// The turn did not complete. The last one.
     Error {
         /// Why.
+        #[schema(example = "the agent ended unexpectedly")]
         error: String,
         /// When.
+        #[schema(example = "2026-11-21T09:30:00.000Z")]
         timestamp: String,
     },
     /// The turn has completed. The last one.
     Completed {
         /// What it came to: `text`, `usage`, `cost_usd`, `stop_reason`.
-        #[schema(value_type = Object)]
+        #[schema(value_type = BTreeMap<String, Value>, example = json!({"text": "There are two files: notes.txt and README.md.", "usage": {"input_tokens": 812, "output_tokens": 96}, "cost_usd": 0.0042, "stop_reason": "end_turn"}))]
         result: Value,
         /// When.
+        #[schema(example = "2026-11-21T09:30:00.000Z")]
         timestamp: String,
     },
 }
@@ -61,9 +68,10 @@ pub(super) enum Frame {
 #[schema(as = ClaudeCodeSseTool)]
 pub(super) struct ToolView {
     /// Its name.
+    #[schema(example = "Bash")]
     name: String,
     /// What it is called with.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>, example = json!({"command": "ls"}))]
     input: Value,
 }
 

@@ -55,10 +55,13 @@ pub(super) fn add_platform_paths(config: &mut ServiceConfig<'_>) {
 #[schema(as = ClaudeCodeSseHealth)]
 pub struct HealthView {
     /// `ok`.
+    #[schema(example = "ok")]
     status: &'static str,
     /// The folder that all workspaces lie in.
+    #[schema(example = "/var/lib/paddock/workspaces")]
     workspace: String,
     /// When that is so.
+    #[schema(example = "2026-11-21T09:30:00.000Z")]
     timestamp: String,
 }
 
@@ -81,7 +84,7 @@ pub struct PromptRequest {
     #[schema(required, nullable = false, example = "What is in this folder?")]
     prompt: Option<String>,
     /// The folder to work in, where the prompt brings its own session.
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = "my-project")]
     workspace: Option<String>,
 }
 
@@ -91,10 +94,13 @@ pub struct PromptRequest {
 pub struct SessionView {
     /// Its id.
     #[serde(rename = "sessionId")]
+    #[schema(example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
     session_id: String,
     /// The folder that it works in.
+    #[schema(example = "/var/lib/paddock/workspaces/default/alice/my-project")]
     workspace: String,
     /// When it was made.
+    #[schema(example = "2026-11-21T09:30:00.000Z")]
     created: String,
 }
 
@@ -104,6 +110,7 @@ pub struct SessionView {
 pub struct ListedView {
     /// Its id.
     #[serde(rename = "sessionId")]
+    #[schema(example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
     session_id: String,
 }
 
@@ -114,6 +121,7 @@ pub struct ListView {
     /// The newest active ones.
     sessions: Vec<ListedView>,
     /// How many these are.
+    #[schema(example = 1)]
     count: usize,
 }
 
@@ -122,9 +130,11 @@ pub struct ListView {
 #[schema(as = ClaudeCodeSseDeleted)]
 pub struct DeletedView {
     /// `Session deleted`.
+    #[schema(example = "Session deleted")]
     message: &'static str,
     /// Its id.
     #[serde(rename = "sessionId")]
+    #[schema(example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
     session_id: String,
 }
 
@@ -317,7 +327,7 @@ async fn list_sessions(
 #[utoipa::path(
     tag = "claude-code-sse",
     operation_id = "claude_code_sse_delete_session",
-    params(("session_id" = String, Path, description = "The session")),
+    params(("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")),
     responses(
         (status = 200, description = "It is deleted", body = DeletedView),
         (status = 404, description = "There is no such session", body = ErrorView),
@@ -351,7 +361,7 @@ async fn delete_session(
 #[utoipa::path(
     tag = "claude-code-sse",
     operation_id = "claude_code_sse_stream",
-    params(("session_id" = String, Path, description = "The session")),
+    params(("session_id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")),
     request_body = PromptRequest,
     responses(
         (status = 200, description = "Server-sent events, each a frame", body = Frame, content_type = "text/event-stream"),

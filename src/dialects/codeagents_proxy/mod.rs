@@ -68,7 +68,7 @@ async fn get_health() -> HttpResponse {
 #[utoipa::path(
     tag = "codeagents-proxy",
     operation_id = "codeagents_proxy_stream",
-    params(("Last-Event-ID" = Option<String>, Header, description = "The number of the last event that the client has; 0 when absent or blank")),
+    params(("Last-Event-ID" = Option<String>, Header, description = "The number of the last event that the client has; 0 when absent or blank", example = "42")),
     request_body = RunRequest,
     responses(
         (status = 200, description = "Server-sent events, each one of the CLI's messages", body = Payload, content_type = "text/event-stream"),
@@ -109,6 +109,7 @@ async fn run_agent(
 #[into_params(parameter_in = Query)]
 struct ReplayQuery {
     /// What came after the event of this number; 0 when absent or blank.
+    #[param(example = "0")]
     since: Option<String>,
 }
 
@@ -120,7 +121,7 @@ struct ReplayQuery {
 #[utoipa::path(
     tag = "codeagents-proxy",
     operation_id = "codeagents_proxy_replay",
-    params(("conversation_id" = String, Path, description = "The conversation, by the client's name for it"), ReplayQuery),
+    params(("conversation_id" = String, Path, description = "The conversation, by the client's name for it", example = "my-conversation"), ReplayQuery),
     responses(
         (status = 200, description = "Events, one a line", body = Payload, content_type = "application/x-ndjson"),
         RefusalResponses,

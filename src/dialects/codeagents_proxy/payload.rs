@@ -11,13 +11,28 @@ use crate::service::FeedItem;
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = CodeagentsProxyEvent)]
 #[serde(untagged)]
+#[schema(example = json!({"type": "assistant", "message": {"role": "assistant", "model": "claude-opus-5-5", "content": [{"type": "text", "text": "There are two files: notes.txt and README.md."}]}}))]
 pub(super) enum Payload {
     /// `system`: as the CLI says it.
+    #[schema(value_type = SystemPayload)]
     System(Value),
     /// `assistant` or `user`: a message.
     Message(MessagePayload),
     /// `result`: the run is over. The last one.
     Result(Box<ResultPayload>),
+}
+
+/// What the CLI says of itself.
+#[derive(Debug, ToSchema)]
+#[schema(as = CodeagentsProxySystem)]
+#[expect(dead_code, reason = "says in the document what `told` hands on")]
+struct SystemPayload {
+    /// `system`.
+    #[schema(rename = "type", pattern = "^system$", example = "system")]
+    kind: String,
+    /// What it is about; `init` at the beginning.
+    #[schema(example = "init")]
+    subtype: Option<String>,
 }
 
 /// A message.
@@ -26,9 +41,10 @@ pub(super) enum Payload {
 pub(super) struct MessagePayload {
     /// `assistant` or `user`.
     #[serde(rename = "type")]
+    #[schema(example = "assistant")]
     kind: &'static str,
     /// The message: `role`, `content`, and of the assistant's the `model`.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>, example = json!({"role": "assistant", "model": "claude-opus-5-5", "content": [{"type": "text", "text": "There are two files: notes.txt and README.md."}]}))]
     message: ContentPayload,
 }
 
@@ -47,36 +63,41 @@ struct ContentPayload {
 pub(super) struct ResultPayload {
     /// `result`.
     #[serde(rename = "type")]
+    #[schema(example = "result")]
     kind: &'static str,
     /// The CLI's word for how it ended; `proxy_error` or `proxy_finished` where the CLI said nothing.
+    #[schema(example = "success")]
     subtype: String,
     /// How long it took, in milliseconds.
+    #[schema(example = 2150)]
     duration_ms: u64,
     /// How long the model took of that.
+    #[schema(example = 1900)]
     duration_api_ms: u64,
     /// Whether it failed.
     is_error: bool,
     /// How many model requests it took.
+    #[schema(example = 1)]
     num_turns: u64,
     /// The CLI's id of the conversation.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = "3f2a1b0c-9d8e-4f7a-8b6c-5d4e3f2a1b0c")]
     session_id: Option<String>,
     /// What it cost, in USD, by the CLI's own count.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = 0.0042)]
     total_cost_usd: Option<f64>,
     /// Tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>, nullable = false)]
+    #[schema(value_type = Option<BTreeMap<String, Value>>, nullable = false, example = json!({"input_tokens": 812, "output_tokens": 96}))]
     usage: Option<Value>,
     /// What was said at last, or why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = "There are two files: notes.txt and README.md.")]
     result: Option<String>,
     /// The answer in the form that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>, nullable = false)]
+    #[schema(value_type = Option<BTreeMap<String, Value>>, nullable = false, example = json!({"files": 2}))]
     structured_output: Option<Value>,
 }
 

@@ -17,6 +17,7 @@ const ID_MAX: usize = 128;
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = CodeagentsProxyRun)]
 #[expect(dead_code, reason = "says in the document what `read` reads")]
+#[schema(example = json!({"conversation_id": "my-conversation", "text": "What is in this folder?", "cwd": "my-project", "max_turns": 50}))]
 pub(super) struct RunRequest {
     /// The conversation, by the client's name for it; `session_id` says the same.
     #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", example = "my-conversation")]
@@ -28,18 +29,22 @@ pub(super) struct RunRequest {
     #[schema(example = "my-project")]
     cwd: Option<String>,
     /// Tools that need no permission.
+    #[schema(example = json!(["Read", "Grep"]))]
     allowed_tools: Option<Vec<String>>,
     /// Replaces the system prompt; or `{"type": "preset", "preset": "claude_code", "append": TEXT}`.
     #[schema(value_type = Option<Value>)]
     system_prompt: Option<Value>,
     /// The most model requests of a run.
+    #[schema(example = 50)]
     max_turns: Option<u32>,
     /// The model.
+    #[schema(example = "opus")]
     model: Option<String>,
     /// What tools may do without asking.
+    #[schema(example = "acceptEdits")]
     permission_mode: Option<String>,
     /// MCP servers by name, as the CLI defines them.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<BTreeMap<String, Value>>, example = json!({"search": {"type": "http", "url": "https://mcp.example.com"}}))]
     mcp_servers: Option<Map<String, Value>>,
 }
 

@@ -171,7 +171,7 @@ async fn list_sessions(
 #[utoipa::path(
     tag = "mcp-coding-agents",
     operation_id = "mcp_coding_agents_get_session",
-    params(("id" = String, Path, description = "The session")),
+    params(("id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")),
     responses(
         (status = 200, description = "The session", body = SessionView),
         (status = 404, description = "There is no such session", body = ErrorView),
@@ -200,7 +200,7 @@ async fn get_session(
 #[utoipa::path(
     tag = "mcp-coding-agents",
     operation_id = "mcp_coding_agents_end_session",
-    params(("id" = String, Path, description = "The session")),
+    params(("id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")),
     responses((status = 204, description = "It has ended"), RefusalResponses)
 )]
 #[delete("/api/v1/sessions/{id}")]
@@ -227,7 +227,7 @@ async fn end_session(
 #[utoipa::path(
     tag = "mcp-coding-agents",
     operation_id = "mcp_coding_agents_send_message",
-    params(("id" = String, Path, description = "The session")),
+    params(("id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")),
     request_body = SendMessageRequest,
     responses((status = 200, description = "The answer; with `stream`, where it can be followed", body = SendView), TurnRefusalResponses)
 )]
@@ -262,7 +262,7 @@ async fn send_message(
 #[utoipa::path(
     tag = "mcp-coding-agents",
     operation_id = "mcp_coding_agents_stream_message",
-    params(("id" = String, Path, description = "The session")),
+    params(("id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")),
     request_body = SendMessageRequest,
     responses(
         (status = 200, description = "Server-sent events with names, each with one of these", body = SseView, content_type = "text/event-stream"),
@@ -294,8 +294,10 @@ async fn stream_message(
 #[into_params(parameter_in = Query)]
 struct HistoryQuery {
     /// The most messages; 100 when absent or no number, and never more than `limits.page_max`.
+    #[param(example = "100")]
     limit: Option<String>,
     /// How many messages come before; 0 when absent or no number.
+    #[param(example = "0")]
     offset: Option<String>,
 }
 
@@ -307,7 +309,7 @@ struct HistoryQuery {
 #[utoipa::path(
     tag = "mcp-coding-agents",
     operation_id = "mcp_coding_agents_list_messages",
-    params(("id" = String, Path, description = "The session"), HistoryQuery),
+    params(("id" = String, Path, description = "The session", example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f"), HistoryQuery),
     responses((status = 200, description = "Messages", body = HistoryView), RefusalResponses)
 )]
 #[get("/api/v1/sessions/{id}/messages")]

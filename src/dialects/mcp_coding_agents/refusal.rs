@@ -26,8 +26,10 @@ pub(super) struct ErrorView {
     /// What.
     error: ErrorBody,
     /// When.
+    #[schema(example = "2026-11-21T09:30:00.000Z")]
     timestamp: String,
     /// The request, as in `X-Request-ID`.
+    #[schema(example = "0199e2c8-a5b0-7c3f-9d1e-2a4b6c8d0e1f")]
     request_id: String,
 }
 

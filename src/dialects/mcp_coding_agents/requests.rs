@@ -27,19 +27,25 @@ const MAX_TURNS: u32 = 10;
 #[schema(as = McpCodingAgentsCreateSession)]
 #[serde(rename_all = "camelCase")]
 #[expect(dead_code, reason = "says in the document what `read_create` reads")]
+#[schema(example = json!({"model": "opus", "cwd": "my-project", "permissionMode": "acceptEdits", "maxTurns": 10, "metadata": {"ticket": "OPS-1234"}}))]
 pub(super) struct CreateSessionRequest {
     /// The model.
+    #[schema(example = "opus")]
     model: Option<String>,
     /// The folder of the caller's tree that it works in: by a path in it, or by its whole path. The tree itself when absent.
+    #[schema(example = "my-project")]
     cwd: Option<String>,
     /// What tools may do without asking: `default`, `acceptEdits`, `bypassPermissions` or `plan`. As the server has it when absent.
+    #[schema(example = "acceptEdits")]
     permission_mode: Option<String>,
     /// Is added after the system prompt.
+    #[schema(example = "Answer in German.")]
     append_system_prompt: Option<String>,
     /// The most model requests of a turn; 10 when absent or 0.
+    #[schema(example = 10)]
     max_turns: Option<u32>,
     /// Anything of the client's own.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<BTreeMap<String, Value>>, example = json!({"ticket": "OPS-1234"}))]
     metadata: Option<Map<String, Value>>,
 }
 
@@ -54,6 +60,7 @@ pub(super) struct SendMessageRequest {
     /// Whether the client would rather follow the answer.
     stream: Option<bool>,
     /// After how many milliseconds the turn is interrupted; never when absent or 0.
+    #[schema(example = 120_000)]
     timeout: Option<u64>,
 }
 

@@ -15,8 +15,10 @@ use crate::service::{HealthReport, SessionDetails, SessionState};
 #[schema(as = McpCodingAgentsHealth)]
 pub(super) struct HealthView {
     /// `healthy` or `unhealthy`.
+    #[schema(example = "healthy")]
     status: &'static str,
     /// When that is so.
+    #[schema(example = "2026-11-21T09:30:00.000Z")]
     timestamp: String,
     /// How many sessions there are.
     sessions: SessionCountView,
@@ -27,8 +29,10 @@ pub(super) struct HealthView {
 #[schema(as = McpCodingAgentsSessionCount)]
 struct SessionCountView {
     /// That are active.
+    #[schema(example = 12)]
     active: u64,
     /// The same: others are not counted.
+    #[schema(example = 12)]
     total: u64,
 }
 
@@ -51,8 +55,10 @@ impl HealthView {
 #[schema(as = McpCodingAgentsModel)]
 pub(super) struct ModelView {
     /// What to ask for it with.
+    #[schema(example = "opus")]
     pub(super) id: String,
     /// What people call it.
+    #[schema(example = "Opus")]
     pub(super) name: String,
 }
 
@@ -70,17 +76,20 @@ pub(super) struct ModelsView {
 #[serde(rename_all = "camelCase")]
 pub(super) struct CreatedView {
     /// Its id.
+    #[schema(example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
     session_id: String,
     /// Its model, if one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = "opus")]
     model: Option<String>,
     /// `active`, `expired` or `ended`.
+    #[schema(example = "active")]
     status: &'static str,
     /// When it was made.
+    #[schema(example = "2026-11-21T09:30:00.000Z")]
     created_at: String,
     /// When it expires if it is not used; null: never.
-    #[schema(required)]
+    #[schema(required, example = "2026-11-28T09:30:00.000Z")]
     expires_at: Option<String>,
 }
 
@@ -107,7 +116,7 @@ pub(super) struct ListedView {
     #[serde(flatten)]
     session: CreatedView,
     /// What its client attached.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>, example = json!({"ticket": "OPS-1234"}))]
     metadata: Map<String, Value>,
 }
 
@@ -118,6 +127,7 @@ pub(super) struct ListView {
     /// The sessions.
     sessions: Vec<ListedView>,
     /// How many these are.
+    #[schema(example = 1)]
     total: usize,
 }
 
@@ -142,13 +152,15 @@ pub(super) struct SessionView {
     #[serde(flatten)]
     session: CreatedView,
     /// When it was last used.
+    #[schema(example = "2026-11-21T09:30:00.000Z")]
     last_activity: String,
     /// How many prompts it had.
+    #[schema(example = 3)]
     message_count: u64,
     /// How its agents are run.
     config: ConfigView,
     /// What its client attached.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>, example = json!({"ticket": "OPS-1234"}))]
     metadata: Map<String, Value>,
 }
 
@@ -158,14 +170,15 @@ pub(super) struct SessionView {
 #[serde(rename_all = "camelCase")]
 struct ConfigView {
     /// The folder that they work in.
+    #[schema(example = "/var/lib/paddock/workspaces/default/alice/my-project")]
     cwd: String,
     /// What tools may do without asking.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = "acceptEdits")]
     permission_mode: Option<String>,
     /// The most model requests of a turn.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = 10)]
     max_turns: Option<u32>,
 }
 
@@ -203,10 +216,13 @@ pub(super) enum SendView {
 #[serde(rename_all = "camelCase")]
 pub(super) struct AnsweredView {
     /// The turn, as a UUID.
+    #[schema(example = "0199e2c8-a5b0-7c3f-9d1e-2a4b6c8d0e1f")]
     pub(super) message_id: String,
     /// The CLI's result.
+    #[schema(example = "There are two files: notes.txt and README.md.")]
     pub(super) response: String,
     /// The CLI's id of the conversation.
+    #[schema(example = "3f2a1b0c-9d8e-4f7a-8b6c-5d4e3f2a1b0c")]
     pub(super) session_id: Option<String>,
 }
 
@@ -216,16 +232,19 @@ pub(super) struct AnsweredView {
 #[serde(rename_all = "camelCase")]
 pub(super) struct RedirectView {
     /// That it can.
+    #[schema(example = "Use SSE endpoint for streaming responses")]
     message: &'static str,
     /// Where.
+    #[schema(example = "/api/v1/sessions/ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f/stream")]
     stream_url: String,
     /// `POST`.
+    #[schema(example = "POST")]
     method: &'static str,
     /// With these headers.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>, example = json!({"Content-Type": "application/json", "Accept": "text/event-stream"}))]
     headers: Value,
     /// And this body.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>, example = json!({"prompt": "What is in this folder?"}))]
     body: Value,
 }
 
@@ -256,32 +275,41 @@ pub(super) enum SseView {
     Message {
         /// `claude_code_message`.
         #[serde(rename = "type")]
+        #[schema(example = "claude_code_message")]
         kind: &'static str,
         /// The CLI's id of the conversation.
+        #[schema(example = "3f2a1b0c-9d8e-4f7a-8b6c-5d4e3f2a1b0c")]
         session_id: Option<String>,
         /// The message.
-        #[schema(value_type = Object)]
+        #[schema(value_type = BTreeMap<String, Value>, example = json!({"type": "assistant", "message": {"role": "assistant", "content": [{"type": "text", "text": "There are two files: notes.txt and README.md."}]}}))]
         message: Value,
         /// When it was said.
+        #[schema(example = "2026-11-21T09:30:00.000Z")]
         timestamp: String,
         /// The how many-th of the turn it is, from 1.
+        #[schema(example = 1)]
         sequence: u32,
     },
     /// `complete`: the turn has completed. The last one.
     Complete {
         /// The CLI's result.
+        #[schema(example = "There are two files: notes.txt and README.md.")]
         summary: String,
         /// The CLI's id of the conversation.
+        #[schema(example = "3f2a1b0c-9d8e-4f7a-8b6c-5d4e3f2a1b0c")]
         session_id: Option<String>,
     },
     /// `error`: the turn did not complete. The last one.
     Error {
         /// Why.
+        #[schema(example = "the agent ended unexpectedly")]
         error: String,
     },
     /// `connected`: the first one.
+    #[schema(max_properties = 1)]
     Connected {
         /// The session.
+        #[schema(example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
         session_id: String,
     },
 }
@@ -292,6 +320,7 @@ pub(super) enum SseView {
 #[serde(rename_all = "camelCase")]
 pub(super) struct HistoryView {
     /// The session.
+    #[schema(example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
     pub(super) session_id: String,
     /// The messages, oldest first.
     pub(super) messages: Vec<HistoryEntryView>,
@@ -304,21 +333,26 @@ pub(super) struct HistoryView {
 #[schema(as = McpCodingAgentsHistoryEntry)]
 pub(super) struct HistoryEntryView {
     /// Its place in the session's log.
+    #[schema(example = 42)]
     pub(super) id: u64,
     /// `user`, `assistant`, `system`, `result`, or whatever the CLI says.
     #[serde(rename = "type")]
+    #[schema(example = "assistant")]
     pub(super) kind: String,
     /// What the CLI says besides.
-    #[schema(required)]
+    #[schema(required, example = json!(null))]
     pub(super) subtype: Option<String>,
     /// The message.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>, example = json!({"type": "assistant", "message": {"role": "assistant", "content": [{"type": "text", "text": "There are two files: notes.txt and README.md."}]}}))]
     pub(super) content: Value,
     /// The how many-th of its turn it is; the prompt is 0.
+    #[schema(example = 1)]
     pub(super) sequence: u32,
     /// When, in UTC: `YYYY-MM-DD HH:MM:SS`.
+    #[schema(example = "2026-11-21 09:30:00")]
     pub(super) timestamp: String,
     /// `user` for prompts, `sdk` for the CLI's messages.
+    #[schema(example = "sdk")]
     pub(super) source: &'static str,
 }
 
@@ -328,10 +362,13 @@ pub(super) struct HistoryEntryView {
 #[serde(rename_all = "camelCase")]
 pub(super) struct PaginationView {
     /// The most messages.
+    #[schema(example = 100)]
     pub(super) limit: usize,
     /// How many come before.
+    #[schema(example = 0)]
     pub(super) offset: usize,
     /// How many there are.
+    #[schema(example = 2)]
     pub(super) total: usize,
     /// Whether there are any after these.
     pub(super) has_more: bool,

@@ -21,12 +21,16 @@ use crate::service::{FeedItem, LogStream};
 #[schema(as = OpenaiChatCompletion)]
 pub(super) struct CompletionView {
     /// Its id.
+    #[schema(example = "chatcmpl-0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
     id: String,
     /// `chat.completion`.
+    #[schema(example = "chat.completion")]
     object: &'static str,
     /// When it was asked for, in seconds since 1970.
+    #[schema(example = 1_795_253_400)]
     created: i64,
     /// The model, as it was asked for.
+    #[schema(example = "claude-code")]
     model: String,
     /// The answer, one.
     choices: Vec<ChoiceView>,
@@ -39,13 +43,15 @@ pub(super) struct CompletionView {
 #[schema(as = OpenaiChoice)]
 struct ChoiceView {
     /// 0.
+    #[schema(example = 0)]
     index: u32,
     /// What was said.
     message: MessageView,
     /// Null: nothing is known of it.
-    #[schema(required, value_type = Option<Object>)]
+    #[schema(required, value_type = Option<BTreeMap<String, Value>>, example = json!(null))]
     logprobs: Option<()>,
     /// Why it ended: `stop`, `length` or `content_filter`.
+    #[schema(example = "stop")]
     finish_reason: &'static str,
 }
 
@@ -54,11 +60,13 @@ struct ChoiceView {
 #[schema(as = OpenaiMessage)]
 struct MessageView {
     /// `assistant`.
+    #[schema(example = "assistant")]
     role: &'static str,
     /// The text.
+    #[schema(example = "There are two files: notes.txt and README.md.")]
     content: String,
     /// Null.
-    #[schema(required)]
+    #[schema(required, example = json!(null))]
     refusal: Option<String>,
 }
 
@@ -67,12 +75,16 @@ struct MessageView {
 #[schema(as = OpenaiChunk)]
 pub(super) struct ChunkView {
     /// The completion's id.
+    #[schema(example = "chatcmpl-0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
     id: String,
     /// `chat.completion.chunk`.
+    #[schema(example = "chat.completion.chunk")]
     object: &'static str,
     /// When it was asked for, in seconds since 1970.
+    #[schema(example = 1_795_253_400)]
     created: i64,
     /// The model, as it was asked for.
+    #[schema(example = "claude-code")]
     model: String,
     /// The piece; none in the chunk that tells what was used.
     choices: Vec<ChunkChoiceView>,
@@ -87,11 +99,12 @@ pub(super) struct ChunkView {
 #[schema(as = OpenaiChunkChoice)]
 struct ChunkChoiceView {
     /// 0.
+    #[schema(example = 0)]
     index: u32,
     /// What is added.
     delta: DeltaView,
     /// Why it ended, in the last piece.
-    #[schema(required)]
+    #[schema(required, example = json!(null))]
     finish_reason: Option<&'static str>,
 }
 
@@ -101,11 +114,11 @@ struct ChunkChoiceView {
 struct DeltaView {
     /// `assistant`, in the first piece.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = "assistant")]
     role: Option<&'static str>,
     /// Text.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = "There are")]
     content: Option<String>,
 }
 
@@ -114,10 +127,13 @@ struct DeltaView {
 #[schema(as = OpenaiUsage)]
 struct UsageView {
     /// Of all that the model read.
+    #[schema(example = 812)]
     prompt_tokens: u64,
     /// Of all that it wrote.
+    #[schema(example = 96)]
     completion_tokens: u64,
     /// Both.
+    #[schema(example = 908)]
     total_tokens: u64,
     /// Of what it read.
     prompt_tokens_details: PromptTokensView,
@@ -128,6 +144,7 @@ struct UsageView {
 #[schema(as = OpenaiPromptTokens)]
 struct PromptTokensView {
     /// From the cache.
+    #[schema(example = 640)]
     cached_tokens: u64,
 }
 

@@ -50,12 +50,16 @@ pub(super) fn add_paths(config: &mut ServiceConfig<'_>) {
 #[schema(as = OpenaiModel)]
 pub struct ModelView {
     /// The name to ask for it with.
+    #[schema(example = "claude-code")]
     id: String,
     /// `model`.
+    #[schema(example = "model")]
     object: &'static str,
     /// 0: it is not known when it was made.
+    #[schema(example = 0)]
     created: u64,
     /// `anthropic`.
+    #[schema(example = "anthropic")]
     owned_by: &'static str,
 }
 
@@ -75,6 +79,7 @@ impl ModelView {
 #[schema(as = OpenaiModelList)]
 pub struct ModelListView {
     /// `list`.
+    #[schema(example = "list")]
     object: &'static str,
     /// The models.
     data: Vec<ModelView>,
@@ -90,7 +95,7 @@ pub struct ModelListView {
 #[utoipa::path(
     tag = "openai",
     operation_id = "openai_complete_chat",
-    params(("X-Session-Id" = Option<String>, Header, description = "The name of the session, any of the client's own, or the id of one")),
+    params(("X-Session-Id" = Option<String>, Header, description = "The name of the session, any of the client's own, or the id of one", example = "my-conversation")),
     request_body = ChatRequest,
     responses(
         (status = 200, description = "The answer; with `stream`, server-sent events, each a chunk, the last `[DONE]`", content(
@@ -174,7 +179,7 @@ async fn list_models(request: HttpRequest, services: web::Data<Services>) -> Htt
 #[utoipa::path(
     tag = "openai",
     operation_id = "openai_get_model",
-    params(("model" = String, Path, description = "The model")),
+    params(("model" = String, Path, description = "The model", example = "claude-code")),
     responses(
         (status = 200, description = "The model", body = ModelView),
         (status = 404, description = "There is no such model", body = ErrorView),

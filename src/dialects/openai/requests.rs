@@ -28,6 +28,7 @@ const NEUTRAL: [(&str, &[f64]); 5] = [
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = OpenaiChat)]
 #[expect(dead_code, reason = "says in the document what `read` reads")]
+#[schema(example = json!({"model": "claude-code", "messages": [{"role": "user", "content": "What is in this folder?"}], "user": "alice"}))]
 pub(super) struct ChatRequest {
     /// The model; `claude-code` leaves it to the server.
     #[schema(example = "claude-code")]
@@ -40,7 +41,7 @@ pub(super) struct ChatRequest {
     #[schema(default = false)]
     stream: Option<bool>,
     /// `include_usage`: whether the last chunk but one tells what was used.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<BTreeMap<String, Value>>, example = json!({"include_usage": true}))]
     stream_options: Option<Map<String, Value>>,
     /// Who asks: the user of the platform for whom the session is, and its name.
     #[schema(example = "alice")]

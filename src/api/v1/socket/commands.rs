@@ -37,11 +37,13 @@ pub enum SocketCommand {
     /// Set the model; null leaves it to the CLI.
     SetModel {
         /// The model.
+        #[schema(example = "opus")]
         model: Option<String>,
     },
     /// Set what tools may do without asking.
     SetPermissionMode {
         /// The mode.
+        #[schema(example = "plan")]
         permission_mode: String,
     },
     /// Be answered.
@@ -56,29 +58,35 @@ pub enum SocketReply {
     Ack {
         /// The command's `ref`.
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        #[schema(example = "7")]
         reference: Option<String>,
         /// The command's type.
+        #[schema(example = "message")]
         of: String,
         /// The turn that it began, or interrupted.
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(example = "trn_0199e2c9b6c17d4e8f2a3b5c7d9e1f2a")]
         turn_id: Option<String>,
     },
     /// It was not done.
     Refused {
         /// The command's `ref`, if it could be read.
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        #[schema(example = "7")]
         reference: Option<String>,
         /// The command's type, if it could be read.
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(example = "message")]
         of: Option<String>,
         /// Why, as a problem of HTTP would say.
-        #[schema(value_type = Object)]
+        #[schema(value_type = BTreeMap<String, Value>, example = json!({"type": "about:blank", "title": "Another turn of the session runs", "status": 409, "code": "session_busy"}))]
         problem: Value,
     },
     /// The answer to a `ping`.
     Pong {
         /// The command's `ref`.
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        #[schema(example = "7")]
         reference: Option<String>,
     },
 }

@@ -26,16 +26,20 @@ use crate::service::Services;
 #[schema(as = Delivery)]
 pub struct DeliveryView {
     /// The message's id, as in the header `webhook-id`.
+    #[schema(example = "msg_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f_42")]
     message_id: String,
     /// The event's session.
+    #[schema(example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
     session_id: String,
     /// The event's place in its session's log.
+    #[schema(example = 42)]
     event_id: u64,
     /// The event's type.
     event_type: EventKind,
     /// Where it is.
     status: DeliveryStatus,
     /// How often it was tried.
+    #[schema(example = 1)]
     attempts: u32,
     /// When it is tried next; null when it is not.
     #[schema(required)]
@@ -75,9 +79,10 @@ pub(in crate::api) struct DeliveriesQuery {
     /// How many entries at most.
     #[serde(default, deserialize_with = "page_limit")]
     #[validate(custom(function = "within_page_limit", use_context))]
-    #[param(minimum = 1)]
+    #[param(minimum = 1, example = 50)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before.
+    #[param(example = "pS9kQ0m1xV3bT7yWn2rLfDE3")]
     cursor: Option<String>,
 }
 
@@ -88,6 +93,7 @@ impl CheckRequest for DeliveriesQuery {}
 #[schema(as = Redelivered)]
 pub struct RedeliveredView {
     /// How many.
+    #[schema(example = 4)]
     redelivered: u64,
 }
 
@@ -98,10 +104,10 @@ pub struct RedeliveredView {
 pub struct ReplayRequest {
     /// The session.
     #[validate(required)]
-    #[schema(required, nullable = false)]
+    #[schema(required, nullable = false, example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
     session_id: Option<String>,
     /// What came after the event of this `id`; from the beginning when absent.
-    #[schema(nullable = false)]
+    #[schema(nullable = false, example = 42)]
     after: Option<u64>,
 }
 
@@ -112,9 +118,10 @@ impl CheckRequest for ReplayRequest {}
 #[schema(as = Replayed)]
 pub struct ReplayedView {
     /// How many events.
+    #[schema(example = 128)]
     replayed: u64,
     /// The last of them, to be sent as `after` for what comes after it; null when there was none.
-    #[schema(required)]
+    #[schema(required, example = 170)]
     last_event_id: Option<u64>,
 }
 
@@ -126,7 +133,7 @@ pub struct ReplayedView {
 #[utoipa::path(
     tag = "Webhooks",
     operation_id = "list_deliveries",
-    params(("webhook_id" = String, Path, description = "The webhook"), DeliveriesQuery),
+    params(("webhook_id" = String, Path, description = "The webhook", example = "whk_0199e2b34b167c93947f8a012c4d5e6f"), DeliveriesQuery),
     responses((status = 200, description = "A page of deliveries", body = PageView<DeliveryView>), ListWebhookProblems)
 )]
 #[get("/api/v1/webhooks/{webhook_id}/deliveries")]
@@ -165,9 +172,9 @@ pub(in crate::api) async fn list_deliveries(
     tag = "Webhooks",
     operation_id = "redeliver_message",
     params(
-        ("webhook_id" = String, Path, description = "The webhook"),
-        ("message_id" = String, Path, description = "The message"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again"),
+        ("webhook_id" = String, Path, description = "The webhook", example = "whk_0199e2b34b167c93947f8a012c4d5e6f"),
+        ("message_id" = String, Path, description = "The message", example = "msg_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f_42"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again", example = "7c1b6d1e-order-4711"),
     ),
     responses((status = 202, description = "The delivery, pending", body = DeliveryView), DeliveryProblems)
 )]
@@ -199,8 +206,8 @@ pub(in crate::api) async fn redeliver_message(
     tag = "Webhooks",
     operation_id = "redeliver_dead",
     params(
-        ("webhook_id" = String, Path, description = "The webhook"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again"),
+        ("webhook_id" = String, Path, description = "The webhook", example = "whk_0199e2b34b167c93947f8a012c4d5e6f"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again", example = "7c1b6d1e-order-4711"),
     ),
     responses((status = 202, description = "How many there are", body = RedeliveredView), RedeliverProblems)
 )]
@@ -229,8 +236,8 @@ pub(in crate::api) async fn redeliver_dead(
     tag = "Webhooks",
     operation_id = "replay_events",
     params(
-        ("webhook_id" = String, Path, description = "The webhook"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again"),
+        ("webhook_id" = String, Path, description = "The webhook", example = "whk_0199e2b34b167c93947f8a012c4d5e6f"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A key of the client's own; the same request with the same key is not done again", example = "7c1b6d1e-order-4711"),
     ),
     request_body = ReplayRequest,
     responses((status = 202, description = "What is sent again", body = ReplayedView), ReplayProblems)
