@@ -29,7 +29,7 @@ pub struct AuthSection {
     pub admin_key: Option<SecretString>,
     /// What tenants' own secrets are sealed with in the store: 64 hexadecimal digits (`openssl rand -hex 32`), or
     /// several such keys, newest first, apart by commas or line ends; the newest seals, all open, `paddock reseal`
-    /// seals anew. Better set by a variable.
+    /// seals anew. Better set by a variable or a file.
     #[serde(serialize_with = "redact")]
     pub sealing_key: Option<SecretString>,
     /// How long what was found of a stored key, or of a tenant, is believed: so long an instance may not know that

@@ -66,7 +66,7 @@ fn bounds(path: &str, kind: &Type) -> Vec<String> {
         (name, _) => match name.as_str() {
             "u32" | "u64" | "usize" => vec![json!(0), json!(u32::MAX), json!(u64::MAX)],
             "i64" => vec![json!(i64::MIN), json!(i64::MAX)],
-            "f64" => vec![json!(-1.0), json!(0.0)],
+            "f64" => vec![json!(-1.0), json!(0.0), json!(1e9)],
             "Duration" => vec![json!("0s"), json!("1ms"), json!("1000000days")],
             "String" | "SecretString" => vec![json!(""), json!(STRANGE)],
             "PathBuf" => vec![json!(""), json!("data/workspaces/here")],
@@ -373,4 +373,29 @@ fn every_setting_has_its_row() {
         "{missing:?} of {}",
         found.len()
     );
+}
+
+#[test]
+fn every_secret_may_come_from_a_file() {
+    fn look(code: &Code, path: &str, field: &Field, found: &mut Vec<String>) {
+        let (name, inner) = taken_apart(&field.kind);
+        let kind = inner.map_or(name.clone(), |inner| taken_apart(inner).0);
+        if kind == "SecretString" {
+            found.push(variable(path));
+        }
+        if let Some((_, structure)) = code.structure(&field.kind).filter(|_| name != "Vec") {
+            for inner in &structure.fields {
+                look(code, &format!("{path}.{}", inner.name), inner, found);
+            }
+        }
+    }
+    let code = Code::read();
+    let mut found = Vec::new();
+    for field in &code.structures["Settings"].fields {
+        look(&code, &field.name, field, &mut found);
+    }
+    found.sort();
+    let mut known = code.table("SECRETS").to_vec();
+    known.sort();
+    assert_eq!(found, known);
 }
