@@ -61,7 +61,7 @@ if len(set(names)) != len(names) or not names:
 for name in re.findall(r"^### (Paddock\w+)$", page, re.MULTILINE):
     if name not in names:
         wrong.append(f"docs/OPERATIONS.md explains {name}, which is no alert")
-sys.exit("\n".join(wrong))
+sys.exit("\n".join(wrong) or None)
 PYTHON
 }
 check "runbook and severities" alerts
@@ -118,7 +118,7 @@ for note in board["annotations"]["list"]:
     if "expr" in note:
         query(note["name"], note["expr"])
 json.dump({"groups": [{"name": "panels", "rules": rules}]}, open(sys.argv[1], "w", encoding="utf-8"))
-sys.exit("\n".join(wrong))
+sys.exit("\n".join(wrong) or None)
 PYTHON
 }
 check "dashboard" dashboard "$folder/panels.json"
