@@ -160,8 +160,8 @@ file=docker/Dockerfile
 if [ -n "$binary" ]; then
   say "the server in the image is $binary, not one built in it"
   rm -rf "$folder/binary"
-  mkdir -p "$folder/binary/src/target/release"
-  cp "$binary" "$folder/binary/src/target/release/paddock"
+  mkdir "$folder/binary"
+  cp "$binary" "$folder/binary/paddock"
   c="$(b from scratch)"
   b copy -q "$c" "$folder/binary" / >/dev/null
   b commit -q --rm "$c" localhost/paddock-build >/dev/null

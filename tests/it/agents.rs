@@ -241,6 +241,8 @@ async fn two_hundred_sessions_at_once_lose_no_event_and_keep_their_order() {
         .with(|settings| {
             settings.agent.max_live = 50;
             settings.agent.queue_timeout = crate::support::PATIENCE;
+            // The disk may be busy with what other tests write.
+            settings.session.store_patience = crate::support::PATIENCE;
         })
         .start();
     let client = app.client();
