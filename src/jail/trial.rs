@@ -56,11 +56,37 @@ pub enum Attempt {
 pub struct Bait {
     folder: PathBuf,
     process: u32,
+    started: Option<String>,
+    process_namespace: Option<PathBuf>,
     port: Option<u16>,
     cli: Option<PathBuf>,
 }
 
+/// When a process was started, in the kernel's own count: numbers of processes are used again, and in another namespace they
+/// are others'.
+fn started(process: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name of the program, in brackets, may hold anything; the time is the twentieth field after it.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(19).map(ToOwned::to_owned)
+}
+
+/// What names this process's namespace of processes.
+fn process_namespace() -> Option<PathBuf> {
+    std::fs::read_link("/proc/self/ns/pid").ok()
+}
+
 impl Bait {
+    /// Whether what has the server's number here is another process. Where that cannot be told, it counts as the server.
+    fn is_another(&self) -> bool {
+        matches!((&self.started, started(self.process)), (Some(server), Some(here)) if *server != here)
+    }
+
+    /// Whether numbers mean other processes here than where the server is, so that none of them is the server's.
+    fn numbers_are_others(&self) -> bool {
+        matches!((&self.process_namespace, process_namespace()), (Some(server), Some(here)) if *server != here)
+    }
+
     fn secret(&self) -> PathBuf {
         self.folder.join("secret")
     }
@@ -122,6 +148,8 @@ pub async fn run(jail: &Jail, program: &Path, cli: Option<&Path>, folder: &Path)
     let bait = Bait {
         folder: folder.to_owned(),
         process: std::process::id(),
+        started: started(std::process::id()),
+        process_namespace: process_namespace(),
         port: jail.network.ports.as_ref().map(|_| port),
         cli: cli.map(ToOwned::to_owned),
     };
@@ -192,11 +220,16 @@ impl Attempt {
             Self::ReadFile => std::fs::read(bait.secret()).is_ok(),
             Self::ListFolder => std::fs::read_dir(&bait.folder).is_ok(),
             Self::WriteFile => std::fs::write(bait.folder.join("planted"), "planted").is_ok(),
-            Self::LookAtProcess => std::fs::read(format!("/proc/{}/cmdline", bait.process)).is_ok(),
-            Self::Signal => i32::try_from(bait.process)
-                .ok()
-                .and_then(rustix::process::Pid::from_raw)
-                .is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok()),
+            Self::LookAtProcess => {
+                std::fs::read(format!("/proc/{}/cmdline", bait.process)).is_ok() && !bait.is_another()
+            }
+            Self::Signal => {
+                let pid = i32::try_from(bait.process)
+                    .ok()
+                    .and_then(rustix::process::Pid::from_raw);
+                pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
+                    && !bait.numbers_are_others()
+            }
             Self::ConnectTcp => bait.port.is_some_and(|port| {
                 let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
                 TcpStream::connect_timeout(&address, CONNECT_PATIENCE).is_ok()
@@ -232,5 +265,43 @@ fn work(bait: &Bait) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("starting /bin/sh: {status}"))
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_only_shares_the_servers_number_is_not_the_server() {
+        let own = std::process::id();
+        let server = Bait {
+            folder: PathBuf::from("/nowhere"),
+            process: own,
+            started: started(own),
+            process_namespace: process_namespace(),
+            port: None,
+            cli: None,
+        };
+        assert!(server.started.is_some() && server.process_namespace.is_some());
+        let gets_at =
+            |bait: &Bait| [Attempt::LookAtProcess, Attempt::Signal].map(|attempt| attempt.succeeds(bait));
+        assert_eq!(gets_at(&server), [true, true]);
+        let elsewhere = Bait {
+            started: Some("1".to_owned()),
+            process_namespace: Some(PathBuf::from("pid:[1]")),
+            ..server.clone()
+        };
+        assert_eq!(gets_at(&elsewhere), [false, false]);
+        let untold = Bait {
+            started: None,
+            process_namespace: None,
+            ..server
+        };
+        assert_eq!(
+            gets_at(&untold),
+            [true, true],
+            "where it cannot be told apart, it counts as the server"
+        );
     }
 }
