@@ -58,7 +58,6 @@ impl TrustedProxies {
     }
 }
 
-/// The id that a request is known by.
 /// What a request is called, in its answer's `X-Request-ID` and in the log.
 #[derive(Debug, Clone)]
 pub struct RequestName(String);

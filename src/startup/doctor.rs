@@ -5,6 +5,7 @@
 
 mod machine;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,17 +150,11 @@ fn pinned() -> Option<String> {
 async fn jail(settings: &Settings) -> Finding {
     const CHECK: &str = "jail";
     let tried = async {
-        // Where there is none yet, it is tried in a place like it.
-        let temporary = if settings.agent.homes_dir.exists() {
-            None
-        } else {
-            Some(tempfile::tempdir()?)
-        };
-        let folder = match &temporary {
-            Some(folder) => folder.path().join("homes"),
-            None => settings.agent.homes_dir.clone(),
-        };
-        let homes = Homes::open(&folder)?;
+        // In a place of its own: opening homes sets their rights anew, which is not for beside a server that runs.
+        let folder = tempfile::tempdir()?;
+        // Agents of a server that is root run under users of their own, who have to pass.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711))?;
+        let homes = Homes::open(&folder.path().join("homes"))?;
         let guardian = parts::guardian(settings.agent.guardian_path.clone());
         Ok::<_, std::io::Error>(fence::build(settings, guardian.as_deref(), &homes).await)
     };
@@ -184,7 +179,7 @@ async fn jail(settings: &Settings) -> Finding {
         Err(error) => Finding::failed(
             CHECK,
             format!("no home can be made to try it: {error}"),
-            "let the server's user write agent.homes_dir",
+            "let the server's user write the folder for temporary files (TMPDIR)",
         ),
     }
 }

@@ -153,9 +153,12 @@ pub fn traceparent(span: &Span) -> Option<String> {
     carrier.remove(TRACEPARENT)
 }
 
-/// Names a request's span by what it turned out to be.
+/// Names a request's span by what it turned out to be, where there are traces.
 pub fn name_request(span: &Span, method: &str, route: &str, status: u16) {
     let context = span.context();
+    if !context.span().span_context().is_valid() {
+        return;
+    }
     context.span().update_name(format!("{method} {route}"));
     span.set_attribute("http.request.method", method.to_owned());
     span.set_attribute("http.route", route.to_owned());

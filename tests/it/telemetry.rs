@@ -169,6 +169,12 @@ async fn a_request_is_one_trace_down_to_the_turn_the_model_and_the_store() {
     assert!(attribute(&model, "usage.output_tokens").is_some());
     assert_eq!(of(&one("store.read")), hex(&request.span_id));
     assert!(!of(&one("store.write")).is_empty());
+    for span in spans.iter().filter(|span| span.name.starts_with("store.")) {
+        assert!(
+            !of(span).is_empty(),
+            "what the server asks by itself is no trace: {span:?}"
+        );
+    }
     let made = spans
         .iter()
         .find(|span| span.name == "POST /api/v1/sessions")

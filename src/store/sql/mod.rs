@@ -31,7 +31,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use self::engine::{Engine, Row, Transaction as _};
 use self::statement::Statement;
@@ -137,7 +137,7 @@ impl<E: Engine> Database<E> {
         self.note(&statement);
         check(action, &statement)?;
         let began = Instant::now();
-        let span = tracing::debug_span!("store.read", store.action = action);
+        let span = part_of_a_trace(|| tracing::debug_span!("store.read", store.action = action));
         let read = self.engine.read(statement).instrument(span).await;
         self.metrics.read(began.elapsed());
         read.map_err(|error| self.explain(action, error))
@@ -169,6 +169,15 @@ impl<E: Engine> Database<E> {
         if !seen.iter().any(same) {
             seen.push(statement.clone());
         }
+    }
+}
+
+/// A span within what asks for it; what the server does by itself is part of no trace.
+fn part_of_a_trace(span: impl FnOnce() -> Span) -> Span {
+    if Span::current().is_none() {
+        Span::none()
+    } else {
+        span()
     }
 }
 

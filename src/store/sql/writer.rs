@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 
 use super::engine::Engine;
 use super::events::EventRow;
-use super::{CommitOptions, Database};
+use super::{CommitOptions, Database, part_of_a_trace};
 use crate::domain::{
     Epoch, Event, EventId, SessionId, TenantId, TranscriptEntry, TranscriptPath, Turn, TurnId,
 };
@@ -189,7 +189,7 @@ impl<E: Engine> GroupWriter<E> {
             done,
         };
         lane.send(job).await.map_err(|_job| closed())?;
-        let span = tracing::debug_span!("store.write", store.events = events);
+        let span = part_of_a_trace(|| tracing::debug_span!("store.write", store.events = events));
         let waited = is_done.instrument(span).await;
         let written = waited.unwrap_or_else(|_| Err(closed()));
         let durable = if written.is_ok() { events } else { 0 };
