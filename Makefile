@@ -18,8 +18,8 @@ test: cli fence-tools test-tools fmt-check lint lint-files deny machete doc ## I
 	cargo test --workspace --locked --doc; \
 	cargo test --workspace --locked --all-targets; \
 	cargo test --locked --test it instances::rounds -- --ignored --test-threads=1; \
-	$(MAKE) --no-print-directory check-packages check-docs; \
 	scripts/fuzz-api.sh 3
+	@$(MAKE) --no-print-directory check-packages check-docs
 
 .PHONY: soak
 soak: cli fence-tools test-tools ## Run the longest tests: a thousand rounds of the plug pulled, of a store and of instances
