@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, FileType, statat};
 
 use super::line::TurnControl;
 use crate::domain::TurnErrorCode;
-use crate::security::walk::Folder;
+use crate::security::walk::{DEPTH_MAX, Folder};
 
 /// The unit in which the file system counts.
 const BLOCK_BYTES: u64 = 512;
@@ -30,11 +30,14 @@ pub struct DiskLimits {
 struct Held {
     bytes: u64,
     entries: u64,
+    /// Whether folders lie deeper in each other than is looked.
+    is_too_deep: bool,
 }
 
 impl DiskLimits {
     fn are_passed(&self, held: Held) -> bool {
-        (self.max_bytes > 0 && held.bytes > self.max_bytes)
+        held.is_too_deep
+            || (self.max_bytes > 0 && held.bytes > self.max_bytes)
             || (self.max_entries > 0 && held.entries > self.max_entries)
     }
 }
@@ -51,7 +54,7 @@ pub(super) async fn watch(folders: Arc<Vec<OwnedFd>>, limits: DiskLimits, contro
             let mut held = Held::default();
             for folder in &*folders {
                 // What cannot be looked into is not counted; the file system's own limits stand.
-                let _counted = count(folder, limits, &mut held);
+                let _counted = count(folder, DEPTH_MAX, limits, &mut held);
             }
             held
         });
@@ -60,6 +63,7 @@ pub(super) async fn watch(folders: Arc<Vec<OwnedFd>>, limits: DiskLimits, contro
             tracing::warn!(
                 held.bytes,
                 held.entries,
+                held.is_too_deep,
                 "a session's folders hold more than they may; its turn is stopped"
             );
             control.stop(TurnErrorCode::WorkspaceFull);
@@ -69,7 +73,11 @@ pub(super) async fn watch(folders: Arc<Vec<OwnedFd>>, limits: DiskLimits, contro
 }
 
 /// Counts what a folder holds, and no further than matters.
-fn count(folder: &impl AsFd, limits: DiskLimits, held: &mut Held) -> io::Result<()> {
+fn count(folder: &impl AsFd, depth: u32, limits: DiskLimits, held: &mut Held) -> io::Result<()> {
+    let Some(depth) = depth.checked_sub(1) else {
+        held.is_too_deep = true;
+        return Ok(());
+    };
     let folder = Folder::of(folder)?;
     folder.for_each(|name, kind| {
         if limits.are_passed(*held) {
@@ -87,7 +95,7 @@ fn count(folder: &impl AsFd, limits: DiskLimits, held: &mut Held) -> io::Result<
             .enter(name)
             .ok()
             .flatten()
-            .map_or(Ok(()), |inner| count(&inner, limits, held))
+            .map_or(Ok(()), |inner| count(&inner, depth, limits, held))
     })
 }
 
@@ -108,7 +116,7 @@ mod tests {
             interval: Duration::ZERO,
         };
         let mut held = Held::default();
-        count(&open(), none, &mut held).unwrap();
+        count(&open(), DEPTH_MAX, none, &mut held).unwrap();
         assert_eq!(held.entries, 4);
         assert!((64 * 1024..100 * 1024).contains(&held.bytes), "{held:?}");
         let few = DiskLimits {
@@ -116,7 +124,28 @@ mod tests {
             ..none
         };
         let mut held = Held::default();
-        count(&open(), few, &mut held).unwrap();
+        count(&open(), DEPTH_MAX, few, &mut held).unwrap();
         assert!(few.are_passed(held) && held.entries < 4, "it stops when it knows");
+    }
+
+    #[test]
+    fn folders_that_lie_deeper_in_each_other_than_is_looked_are_too_much() {
+        let folder = tempfile::tempdir().unwrap();
+        let ambient = cap_std::ambient_authority();
+        let mut at = cap_std::fs::Dir::open_ambient_dir(folder.path(), ambient).unwrap();
+        for _ in 0..5000 {
+            at.create_dir("d").unwrap();
+            at = at.open_dir("d").unwrap();
+        }
+        let root = std::fs::File::open(folder.path()).unwrap();
+        let limits = DiskLimits {
+            max_bytes: 0,
+            max_entries: 10_000,
+            interval: Duration::ZERO,
+        };
+        let mut held = Held::default();
+        count(&root, DEPTH_MAX, limits, &mut held).unwrap();
+        assert!(limits.are_passed(held), "{held:?}");
+        crate::security::walk::remove_all(&root, c"d").unwrap();
     }
 }

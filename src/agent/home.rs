@@ -3,7 +3,9 @@
 //! An agent may put anything there, links to elsewhere too; so what the server does in a home, it does by the home's
 //! handle.
 
+use std::ffi::CString;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +15,7 @@ use uuid::Uuid;
 
 use crate::domain::{ClaudeSessionId, SessionId, TenantId};
 use crate::security::ownership;
+use crate::security::walk::remove_all;
 
 /// The folder of the CLI's own files, in a home.
 const CONFIG: &str = ".claude";
@@ -100,11 +103,8 @@ impl Home {
 
     /// Removes the CLI's transcripts.
     pub fn forget_transcripts(&self) -> io::Result<()> {
-        let projects = Path::new(CONFIG).join(PROJECTS);
-        let home = self.open()?;
-        match home.symlink_metadata(&projects) {
-            Ok(found) if found.is_dir() => home.remove_dir_all(&projects),
-            Ok(_) => home.remove_file(&projects),
+        match self.open()?.open_dir(CONFIG) {
+            Ok(config) => remove_all(&config, &CString::new(PROJECTS)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
@@ -112,9 +112,13 @@ impl Home {
 
     /// Removes it and all that is in it. One that is not there is fine.
     pub fn remove(&self) -> io::Result<()> {
-        match std::fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        let (Some(folder), Some(name)) = (self.path.parent(), self.path.file_name()) else {
+            return Ok(());
+        };
+        match std::fs::File::open(folder) {
+            Ok(folder) => remove_all(&folder, &CString::new(name.as_bytes())?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fchmod, fchown, fstat, openat};
 
-use super::walk::Folder;
+use super::walk::{DEPTH_MAX, Folder, too_deep};
 
 /// That all users may pass through a folder.
 const PASS: u32 = 0o001;
@@ -44,13 +44,18 @@ pub fn give(folder: impl AsFd, user: u32) -> io::Result<()> {
 
 /// Gives a folder and all in it to a user.
 pub fn give_all(folder: impl AsFd, user: u32) -> io::Result<()> {
+    give_levels(folder, user, DEPTH_MAX)
+}
+
+fn give_levels(folder: impl AsFd, user: u32, depth: u32) -> io::Result<()> {
+    let depth = depth.checked_sub(1).ok_or_else(too_deep)?;
     let (uid, gid) = (Some(Uid::from_raw(user)), Some(Gid::from_raw(user)));
     let folder = Folder::of(folder)?;
     folder.for_each(|name, kind| {
         if matches!(kind, FileType::Directory | FileType::Unknown)
             && let Some(inner) = folder.enter(name)?
         {
-            return give_all(&inner, user);
+            return give_levels(&inner, user, depth);
         }
         match chownat(&folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),

@@ -4,6 +4,7 @@
 //! tenants and users are never followed through a link; inside a user's tree a link may be followed as long as it
 //! stays there.
 
+use std::ffi::CString;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, MetadataExt as _};
 use rustix::fs::{Mode, OFlags, openat};
 
-use super::ownership;
+use super::{ownership, walk};
 use crate::domain::{Subdir, TenantName, UserId};
 
 /// Why there is no workspace.
@@ -206,10 +207,8 @@ impl Workspace {
 
 /// Removes a folder with all that it holds. Links are removed, and not followed.
 fn remove(parent: &Dir, name: &str) -> Result<(), WorkspaceError> {
-    match parent.remove_dir_all(name).map_err(explain) {
-        Err(WorkspaceError::Missing) => Ok(()),
-        removed => removed,
-    }
+    let name = CString::new(name).map_err(|error| WorkspaceError::Failed(error.into()))?;
+    walk::remove_all(parent, &name).map_err(explain)
 }
 
 /// Enters a tenant's or user's own folder, never through a link.
@@ -262,7 +261,8 @@ fn give_like(tree: &Dir, path: &Path) -> Result<(), WorkspaceError> {
 }
 
 /// What the file system says of a path.
-pub(super) fn explain(error: io::Error) -> WorkspaceError {
+#[must_use]
+pub fn explain(error: io::Error) -> WorkspaceError {
     use rustix::io::Errno;
     match Errno::from_io_error(&error) {
         Some(Errno::NOENT) => WorkspaceError::Missing,

@@ -9,6 +9,7 @@ use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, MetadataExt as _};
 use rustix::fs::{Mode, OFlags, openat};
 
 use super::ownership;
+use super::walk::DEPTH_MAX;
 
 /// How much is copied at most.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +45,7 @@ pub fn copy_tree(from: &Dir, to: &Dir, limits: CopyLimits) -> Result<(), CopyErr
         // Where the new one lies in the old one, it is not copied into itself.
         target: (target.dev(), target.ino()),
     };
-    copier.copy(from, to)?;
+    copier.copy(from, to, DEPTH_MAX)?;
     if rustix::process::geteuid().is_root() {
         // The copies belong to whom their folder belongs.
         ownership::give_all(to, target.uid())?;
@@ -58,7 +59,8 @@ struct Copier {
 }
 
 impl Copier {
-    fn copy(&mut self, from: &Dir, to: &Dir) -> Result<(), CopyError> {
+    fn copy(&mut self, from: &Dir, to: &Dir, depth: u32) -> Result<(), CopyError> {
+        let depth = depth.checked_sub(1).ok_or(CopyError::TooLarge)?;
         for entry in from.entries()? {
             let entry = entry?;
             let name = entry.file_name();
@@ -75,7 +77,7 @@ impl Copier {
                 let mut builder = DirBuilder::new();
                 builder.mode(0o700);
                 to.create_dir_with(name, &builder)?;
-                self.copy(&open_own(from, name)?, &open_own(to, name)?)?;
+                self.copy(&open_own(from, name)?, &open_own(to, name)?, depth)?;
             } else if metadata.is_file() {
                 let size = metadata.len();
                 self.left.max_bytes = self.left.max_bytes.checked_sub(size).ok_or(CopyError::TooLarge)?;
@@ -147,6 +149,24 @@ mod tests {
                 matches!(copy_tree(&from, &to, limits), Err(CopyError::TooLarge)),
                 "{limits:?}"
             );
+        }
+    }
+
+    #[test]
+    fn folders_that_lie_too_deep_in_each_other_are_refused() {
+        let (_folder, from, to) = folder();
+        let mut at = from.try_clone().unwrap();
+        for _ in 0..5000 {
+            at.create_dir("d").unwrap();
+            at = at.open_dir("d").unwrap();
+        }
+        let room = CopyLimits {
+            max_entries: 10_000,
+            ..ROOM
+        };
+        assert!(matches!(copy_tree(&from, &to, room), Err(CopyError::TooLarge)));
+        for (dir, name) in [(&from, c"d"), (&to, c"d")] {
+            crate::security::walk::remove_all(dir, name).unwrap();
         }
     }
 }
