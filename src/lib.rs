@@ -6,6 +6,7 @@ pub mod cli;
 pub mod cluster;
 pub mod dialects;
 pub mod domain;
+pub mod files;
 pub mod gateway;
 pub mod guardian;
 pub mod jail;

@@ -41,6 +41,7 @@ export class Placeholders {
     return out
       .replace(/\b(ses|trn|ten|key|whk|bdg|prm)_([0-9a-f]{32})/g, (whole, kind, hex) => (
         /^0+$/.test(hex) ? whole : `${kind}_${String(this.#number(kind, hex)).padStart(32, '0')}`))
+      .replace(/"[0-9a-f]+-[0-9a-f]{12,}-[0-9a-f]+"/g, '"2f-18a-2a"')
       .replace(/\bmsg_([0-9a-f]{32})_/g, (_, hex) => `msg_${String(this.#number('ses', hex)).padStart(32, '0')}_`)
       .replace(/\bpdk_key_[\w-]{43}/g, 'pdk_key_EXAMPLE')
       .replace(/\bwhsec_[A-Za-z0-9+/]+=*/g, 'whsec_EXAMPLE')

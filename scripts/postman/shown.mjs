@@ -19,6 +19,7 @@ const PARTS = [
     const { openapi, info } = JSON.parse(text);
     return JSON.stringify({ openapi, info });
   }],
+  [/^GET .*\/files\/archive(\?|$)/, () => '(the archive)'],
   [/^GET .*\/export$/, (text) => text.split('\n').slice(0, 4).join('\n')],
 ];
 

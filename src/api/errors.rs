@@ -39,6 +39,7 @@ impl From<Error> for Problem {
             | Error::TurnQueueFull { retry_after }
             | Error::RequestInProgress { retry_after }
             | Error::CursorAhead { retry_after }
+            | Error::FilesBusy { retry_after }
             | Error::InstanceUnreachable { retry_after }
             | Error::ShuttingDown { retry_after } => {
                 problem.retry_after = Some(*retry_after);
@@ -159,18 +160,16 @@ fn code_of(error: &Error) -> ProblemCode {
         Error::CliRefused(_) => ProblemCode::CliRefused,
         Error::CliTimeout => ProblemCode::CliTimeout,
         Error::Copy(CopyError::NotEmpty) => ProblemCode::WorkspaceNotEmpty,
-        Error::Copy(CopyError::TooLarge) | Error::File(FileError::TooLong { .. }) => {
-            ProblemCode::WorkspaceTooLarge
-        }
+        Error::Copy(CopyError::TooLarge) => ProblemCode::WorkspaceTooLarge,
         Error::Copy(CopyError::Failed(_)) => ProblemCode::WorkspaceUnavailable,
         Error::Forbidden { .. } => ProblemCode::Forbidden,
         Error::InstanceUnreachable { .. } => ProblemCode::InstanceUnreachable,
         Error::TooLongForInstance => ProblemCode::BodyTooLarge,
         Error::ShuttingDown { .. } => ProblemCode::ShuttingDown,
         Error::TurnEnded { error, .. } | Error::Agent(error) => error.code.into(),
-        Error::File(FileError::Missing) => ProblemCode::WorkspaceMissing,
-        Error::File(FileError::NotAFile | FileError::Outside) => ProblemCode::WorkspaceRefused,
-        Error::Workspace(error) | Error::File(FileError::Path(error)) => match error {
+        Error::FilesBusy { .. } => ProblemCode::FilesBusy,
+        Error::File(error) => code_of_file(error),
+        Error::Workspace(error) => match error {
             WorkspaceError::Missing => ProblemCode::WorkspaceMissing,
             WorkspaceError::NotAFolder => ProblemCode::WorkspaceNotAFolder,
             WorkspaceError::Outside => ProblemCode::WorkspaceRefused,
@@ -186,6 +185,26 @@ fn code_of(error: &Error) -> ProblemCode {
             _ => ProblemCode::Internal,
         },
         Error::Internal { .. } => ProblemCode::Internal,
+    }
+}
+
+fn code_of_file(error: &FileError) -> ProblemCode {
+    match error {
+        FileError::Missing => ProblemCode::FileNotFound,
+        FileError::Outside => ProblemCode::FileOutside,
+        FileError::NotAFile => ProblemCode::NotAFile,
+        FileError::NotAFolder => ProblemCode::NotAFolder,
+        FileError::Exists => ProblemCode::FileExists,
+        FileError::NotEmpty => ProblemCode::FolderNotEmpty,
+        FileError::IntoItself => ProblemCode::FolderIntoItself,
+        FileError::Changed => ProblemCode::PreconditionFailed,
+        FileError::TooLong { .. } => ProblemCode::FileTooLarge,
+        FileError::Full => ProblemCode::WorkspaceFull,
+        FileError::Name(_) => ProblemCode::ValidationFailed,
+        FileError::Pattern(_) => ProblemCode::InvalidQuery,
+        FileError::Archive(_) => ProblemCode::ArchiveRefused,
+        FileError::BrokenOff(_) => ProblemCode::UploadBroken,
+        FileError::Path(_) => ProblemCode::WorkspaceUnavailable,
     }
 }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
-use bytes::BytesMut;
-use futures_util::StreamExt as _;
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -188,6 +188,25 @@ pub async fn read_bytes(
         Problem::new(ProblemCode::RequestTimeout).with_detail(late(limits.body_timeout))
     })??;
     Ok(body)
+}
+
+/// The next piece of a body that is not kept in memory; `None` at its end.
+pub async fn next_piece<S, E>(stream: &mut S, limits: &ApiLimits) -> Result<Option<Bytes>, Problem>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+    E: std::fmt::Display,
+{
+    let next = tokio::time::timeout(limits.upload_patience, stream.try_next()).await;
+    match next {
+        Ok(Ok(piece)) => Ok(piece),
+        Ok(Err(error)) => {
+            Err(Problem::new(ProblemCode::UploadBroken).with_detail(format!("the body broke off: {error}")))
+        }
+        Err(_late) => Err(Problem::new(ProblemCode::RequestTimeout).with_detail(format!(
+            "a body may be silent for {} seconds at most",
+            limits.upload_patience.as_secs_f64()
+        ))),
+    }
 }
 
 fn late(limit: Duration) -> String {

@@ -68,6 +68,10 @@ pub struct ApiLimits {
     pub attachments_max: usize,
     /// The longest time limit that a turn may ask for.
     pub turn_timeout_max: Duration,
+    /// The most files of one upload.
+    pub upload_max_files: usize,
+    /// How long a body that brings files may be silent.
+    pub upload_patience: Duration,
     /// How long a stream may be silent before a comment is sent.
     pub heartbeat: Duration,
     /// The most entries of a list of a dialect that has no pages.
@@ -233,6 +237,18 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(v1::webhooks::deliveries::redeliver_message)
         .service(v1::webhooks::deliveries::redeliver_dead)
         .service(v1::webhooks::deliveries::replay_events)
+        .service(v1::files::list_files)
+        .service(v1::files::stat_file)
+        .service(v1::files::remove_file)
+        .service(v1::files::make_folder)
+        .service(v1::files::move_file)
+        .service(v1::files::copy_file)
+        .service(v1::files::search_files)
+        .service(v1::files::content::read_file)
+        .service(v1::files::content::write_file)
+        .service(v1::files::uploads::upload_files)
+        .service(v1::files::archives::download_folder)
+        .service(v1::files::archives::unpack_archive)
         .service(v1::permissions::list_permissions)
         .service(v1::permissions::list_session_permissions)
         .service(v1::permissions::get_permission)

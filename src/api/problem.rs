@@ -115,6 +115,32 @@ pub enum ProblemCode {
     WorkspaceTooLarge,
     /// The workspace cannot be used.
     WorkspaceUnavailable,
+    /// There is no such file or folder in the workspace.
+    FileNotFound,
+    /// The path leads out of the workspace.
+    FileOutside,
+    /// It is a folder, a pipe, or the like, where a file is wanted.
+    NotAFile,
+    /// It is not a folder, or something on the way to it is none.
+    NotAFolder,
+    /// There is something of this name.
+    FileExists,
+    /// The folder is not empty.
+    FolderNotEmpty,
+    /// A folder cannot be moved or copied into itself.
+    FolderIntoItself,
+    /// The file is not in the state that `If-Match` or `If-None-Match` tells.
+    PreconditionFailed,
+    /// The file has no bytes there.
+    RangeNotSatisfiable,
+    /// The file, or the archive, is longer than may be.
+    FileTooLarge,
+    /// The archive is not taken; `detail` says why. Nothing of it was unpacked.
+    ArchiveRefused,
+    /// The body broke off; nothing was written.
+    UploadBroken,
+    /// As many archives and searches are worked on as may be at once.
+    FilesBusy,
     /// The CLI cannot be started: it is missing, or not executable.
     AgentUnavailable,
     /// The CLI ended, or said nothing, before it was ready.
@@ -168,12 +194,13 @@ impl ProblemCode {
     #[must_use]
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::InvalidCursor | Self::MalformedJson => StatusCode::BAD_REQUEST,
+            Self::InvalidCursor | Self::MalformedJson | Self::UploadBroken => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden
             | Self::OriginForbidden
             | Self::TenantSuspended
             | Self::WorkspaceRefused
+            | Self::FileOutside
             | Self::OptionForbidden => StatusCode::FORBIDDEN,
             Self::NotFound
             | Self::TenantNotFound
@@ -185,7 +212,10 @@ impl ProblemCode {
             | Self::DeliveryNotFound
             | Self::TurnNotFound
             | Self::MessageNotFound
+            | Self::FileNotFound
             | Self::PermissionNotFound => StatusCode::NOT_FOUND,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -206,12 +236,17 @@ impl ProblemCode {
             | Self::WorkspaceTooLarge
             | Self::WorkspaceMissing
             | Self::WorkspaceNotAFolder
+            | Self::NotAFile
+            | Self::NotAFolder
+            | Self::FileExists
+            | Self::FolderNotEmpty
+            | Self::FolderIntoItself
             | Self::ConversationLost => StatusCode::CONFLICT,
             Self::SessionClosed | Self::SessionExpired => StatusCode::GONE,
-            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge | Self::FileTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BudgetExceeded => StatusCode::PAYMENT_REQUIRED,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::ValidationFailed | Self::InvalidQuery | Self::CredentialRefused => {
+            Self::ValidationFailed | Self::InvalidQuery | Self::CredentialRefused | Self::ArchiveRefused => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
             Self::TurnUnknown | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -222,6 +257,7 @@ impl ProblemCode {
             | Self::OutputInvalid
             | Self::TurnFailed => StatusCode::BAD_GATEWAY,
             Self::WorkspaceUnavailable
+            | Self::FilesBusy
             | Self::IssuerUnavailable
             | Self::AgentUnavailable
             | Self::AgentsExhausted
@@ -285,6 +321,19 @@ impl ProblemCode {
             Self::WorkspaceNotEmpty => "The new workspace is not empty",
             Self::WorkspaceTooLarge => "The workspace is larger than may be copied",
             Self::WorkspaceUnavailable => "The workspace cannot be used",
+            Self::FileNotFound => "There is no such file or folder",
+            Self::FileOutside => "The path leads out of the workspace",
+            Self::NotAFile => "It is not a file",
+            Self::NotAFolder => "It is not a folder",
+            Self::FileExists => "There is something of this name already",
+            Self::FolderNotEmpty => "The folder is not empty",
+            Self::FolderIntoItself => "A folder cannot be put into itself",
+            Self::PreconditionFailed => "The file is not as the request says that it is",
+            Self::RangeNotSatisfiable => "The file has no bytes there",
+            Self::FileTooLarge => "The file is too large",
+            Self::ArchiveRefused => "The archive is not taken",
+            Self::UploadBroken => "The body broke off",
+            Self::FilesBusy => "As many archives and searches are worked on as may be",
             Self::AgentUnavailable => "The CLI cannot be started",
             Self::AgentStartFailed => "The CLI did not get ready",
             Self::AgentCrashed => "The CLI ended in the middle of the turn",

@@ -41,6 +41,43 @@ const WORKSPACE: &[Code] = &[
     Code::WorkspaceNotAFolder,
     Code::WorkspaceUnavailable,
 ];
+/// What an operation that asks for something in a workspace can answer.
+const FILE: &[Code] = &[
+    Code::FileNotFound,
+    Code::FileOutside,
+    Code::NotAFolder,
+    Code::InvalidQuery,
+];
+const CONTENT: &[Code] = &[Code::NotAFile, Code::RangeNotSatisfiable];
+const NEW_FILE: &[Code] = &[
+    Code::FileExists,
+    Code::FolderNotEmpty,
+    Code::FolderIntoItself,
+    Code::NotAFile,
+    Code::WorkspaceFull,
+    Code::FilesBusy,
+];
+const REMOVED_FILE: &[Code] = &[Code::FolderNotEmpty, Code::PreconditionFailed];
+const WRITTEN_FILE: &[Code] = &[
+    Code::NotAFile,
+    Code::PreconditionFailed,
+    Code::FileTooLarge,
+    Code::UploadBroken,
+    Code::RequestTimeout,
+    Code::WorkspaceFull,
+    Code::ValidationFailed,
+];
+const UPLOAD: &[Code] = &[Code::FileExists, Code::UnsupportedMediaType];
+const UNPACK: &[Code] = &[
+    Code::ArchiveRefused,
+    Code::FileExists,
+    Code::FileTooLarge,
+    Code::UploadBroken,
+    Code::RequestTimeout,
+    Code::WorkspaceFull,
+    Code::ValidationFailed,
+];
+const HEAVY: &[Code] = &[Code::FilesBusy];
 const AGENT: &[Code] = &[
     Code::AgentUnavailable,
     Code::AgentStartFailed,
@@ -143,6 +180,26 @@ problems! {
     ReadPermissionProblems: [CALLER, SESSION, PERMISSION];
     /// Of an operation that answers a question of an agent.
     AnswerProblems: [CALLER, ONCE, BODY, IN_USE, WRITE, PERMISSION, ANSWERED];
+    /// Of an operation that lists files.
+    ListFilesProblems: [CALLER, LIST, SESSION, WORKSPACE, FILE];
+    /// Of an operation that looks at a file.
+    ReadFileProblems: [CALLER, SESSION, WORKSPACE, FILE];
+    /// Of an operation that reads a file.
+    ReadContentProblems: [CALLER, SESSION, WORKSPACE, FILE, CONTENT];
+    /// Of an operation that finds text in files.
+    SearchFilesProblems: [CALLER, SESSION, WORKSPACE, FILE, HEAVY];
+    /// Of an operation that packs a folder.
+    PackProblems: [CALLER, SESSION, WORKSPACE, FILE, HEAVY];
+    /// Of an operation that puts something into a workspace.
+    NewFileProblems: [CALLER, ONCE, BODY, IN_USE, WORKSPACE, FILE, NEW_FILE];
+    /// Of an operation that removes something.
+    RemoveFileProblems: [CALLER, IN_USE, WORKSPACE, FILE, REMOVED_FILE];
+    /// Of an operation that writes a file.
+    WriteFileProblems: [CALLER, IN_USE, WORKSPACE, FILE, WRITTEN_FILE];
+    /// Of an operation that writes several files.
+    UploadProblems: [CALLER, IN_USE, WORKSPACE, FILE, WRITTEN_FILE, UPLOAD];
+    /// Of an operation that unpacks an archive.
+    UnpackProblems: [CALLER, IN_USE, WORKSPACE, FILE, UNPACK, HEAVY];
     /// Of an operation that asks a session's CLI.
     SteeringProblems: [CALLER, IN_USE, WORKSPACE, AGENT, STEERING];
     /// Of an operation that stops a task.

@@ -11,6 +11,7 @@ pub mod credential;
 mod dialect;
 pub mod event;
 pub mod event_id;
+pub mod file_path;
 pub mod ids;
 pub mod instance;
 pub mod key;
@@ -41,6 +42,7 @@ pub use credential::{CredentialKind, StoredCredential};
 pub use dialect::Dialect;
 pub use event::{Event, EventBody, EventKind, EventQuery, WaitsFor};
 pub use event_id::{Epoch, EventId};
+pub use file_path::FilePath;
 pub use ids::{
     BudgetId, ClaudeSessionId, EntryId, InstanceId, KeyId, PermissionId, SessionId, TenantId, TurnId,
     WebhookId,

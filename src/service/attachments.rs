@@ -5,9 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::error::Error;
-use crate::domain::{Attachment, Subdir};
+use crate::domain::{Attachment, FilePath};
+use crate::files::{FileError, reading};
 use crate::security::workspace::Workspace;
-use crate::security::workspace_files::{self, FileError};
 
 /// The kinds of images that models see.
 const IMAGE_TYPES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
@@ -25,7 +25,7 @@ pub enum NewAttachment {
         data: Vec<u8>,
     },
     /// One in the workspace.
-    Path(Subdir),
+    Path(FilePath),
 }
 
 /// Whether a file of this type can go with a prompt.
@@ -108,13 +108,11 @@ fn block(
 }
 
 /// Reads a file of the workspace.
-fn read(dir: &cap_std::fs::Dir, path: &Subdir, max_bytes: u64) -> Result<Vec<u8>, String> {
-    workspace_files::read(dir, path, max_bytes).map_err(|error| match error {
+fn read(dir: &cap_std::fs::Dir, path: &FilePath, max_bytes: u64) -> Result<Vec<u8>, String> {
+    reading::read(dir, path, max_bytes).map_err(|error| match error {
         FileError::NotAFile => "is not a file".to_owned(),
         FileError::TooLong { max_bytes } => too_long(max_bytes),
-        FileError::Missing | FileError::Outside | FileError::Path(_) => {
-            "is no file of the workspace that can be read".to_owned()
-        }
+        _ => "is no file of the workspace that can be read".to_owned(),
     })
 }
 

@@ -8,10 +8,10 @@ use crate::agent::log::LogError;
 use crate::agent::{ElsewhereError, SteeringError, TurnRefused};
 use crate::cluster::{PeerError, PeerRefusal};
 use crate::domain::{PermissionDecision, TurnError, TurnErrorCode, TurnId};
+use crate::files::FileError;
 use crate::limits::TooOften;
 use crate::security::workspace::WorkspaceError;
 use crate::security::workspace_copy::CopyError;
-use crate::security::workspace_files::FileError;
 use crate::store::StoreError;
 
 /// Why a use case did not do what was asked.
@@ -199,6 +199,12 @@ pub enum Error {
     /// The workspace cannot be used.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
+    /// As many archives and searches are worked on as may be at once.
+    #[error("as many archives and searches are worked on as may be at once (files.heavy_max)")]
+    FilesBusy {
+        /// When trying again makes sense.
+        retry_after: Duration,
+    },
     /// A file of a workspace cannot be used as it was asked for.
     #[error(transparent)]
     File(#[from] FileError),

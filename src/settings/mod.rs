@@ -12,6 +12,7 @@ mod duration;
 mod environment;
 mod events;
 mod extensions;
+mod files;
 mod instance;
 mod isolation;
 mod limits;
@@ -39,6 +40,7 @@ pub use dialects::{AnonymousSettings, DialectSettings, DialectsSection};
 pub use environment::{ALIASES, process_environment};
 pub use events::EventsSection;
 pub use extensions::{McpServers, PluginSettings};
+pub use files::FilesSection;
 pub use instance::InstanceSection;
 pub use isolation::{IsolationLevel, IsolationScope, IsolationSection, NamedNetwork, NetworkSetting};
 pub use limits::LimitsSection;
@@ -65,6 +67,8 @@ pub struct Settings {
     pub api: ApiSection,
     /// What requests may ask for at most.
     pub limits: LimitsSection,
+    /// Files of workspaces over the API.
+    pub files: FilesSection,
     /// What sessions get that do not say otherwise.
     pub defaults: DefaultsSection,
     /// Who may call.
@@ -114,6 +118,7 @@ impl Settings {
         self.session.check(&mut problems);
         self.api.check(&mut problems);
         self.limits.check(&mut problems);
+        self.files.check(&mut problems);
         self.defaults.check(&mut problems);
         self.auth.check(self.api.host, &mut problems);
         self.mcp_servers.check(&mut problems);

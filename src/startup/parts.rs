@@ -25,7 +25,7 @@ use crate::limits::tenants::Tenants;
 use crate::limits::{KeyRates, Limits};
 use crate::security::environment;
 use crate::security::sealing::SealingKeys;
-use crate::service::{CopyLimits, KeepRules, ModelAccess};
+use crate::service::{CopyLimits, FileRules, Held, KeepRules, ModelAccess, SearchLimits, UnpackLimits};
 use crate::settings::{
     self, DialectSettings, DialectsSection, ModelSection, OnTimeout, PluginSettings, Settings, UnknownPrice,
 };
@@ -261,6 +261,8 @@ pub(super) fn api_limits(settings: &Settings) -> ApiLimits {
         option_max_bytes: limits.option_max_bytes,
         attachments_max: limits.attachments_max,
         turn_timeout_max: limits.turn_timeout_max,
+        upload_max_files: settings.files.upload_max_files,
+        upload_patience: settings.files.upload_patience,
         heartbeat: settings.events.heartbeat,
         dialect_list_max: settings.dialects.list_max,
         dialect_user: settings.dialects.user_id.clone(),
@@ -309,6 +311,34 @@ pub(super) fn guardian(configured: Option<PathBuf>) -> Option<PathBuf> {
         return None;
     }
     Some(configured.unwrap_or_else(|| guardian::OWN_PROGRAM.into()))
+}
+
+pub(super) fn file_rules(settings: &Settings) -> FileRules {
+    let files = &settings.files;
+    FileRules {
+        max_file_bytes: files.max_file_bytes,
+        max_whole_bytes: settings.limits.attachment_max_bytes,
+        depth_max: files.depth_max,
+        list_max_seen: files.list_max_seen,
+        search: SearchLimits {
+            max_file_bytes: files.search_max_file_bytes,
+            timeout: files.search_timeout,
+            line_max_bytes: files.search_line_max_bytes,
+            depth: files.depth_max,
+        },
+        archive_max_bytes: files.archive_max_bytes,
+        unpack: UnpackLimits {
+            max_bytes: files.archive_max_unpacked_bytes,
+            max_entries: files.archive_max_entries,
+        },
+        copy: copy_limits(settings),
+        heavy_max: files.heavy_max,
+        archive_patience: files.archive_patience,
+        workspace: Held {
+            bytes: settings.isolation.disk_max_bytes,
+            entries: settings.isolation.disk_max_entries,
+        },
+    }
 }
 
 pub(super) fn copy_limits(settings: &Settings) -> CopyLimits {

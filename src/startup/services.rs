@@ -177,7 +177,8 @@ impl Parts<'_> {
         FileService::new(
             Arc::clone(sessions),
             Arc::clone(&self.clock),
-            self.settings.limits.attachment_max_bytes,
+            Arc::clone(&self.limits),
+            parts::file_rules(self.settings),
         )
     }
 

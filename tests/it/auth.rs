@@ -34,6 +34,7 @@ fn cases() -> Vec<Case> {
     let keys = "/api/v1/admin/tenants/acme/keys";
     let one_key = "/api/v1/admin/tenants/acme/keys/key_00000000000000000000000000000000";
     let new_key = || Some(json!({"name": "n", "role": "reader"}));
+    let put = || Some(json!({"from": "a", "to": "b"}));
     vec![
         case(
             "create_tenant",
@@ -554,6 +555,90 @@ fn cases() -> Vec<Case> {
             Some(json!({"turn_id": "trn_00000000000000000000000000000000"})),
             "member",
         ),
+        case(
+            "list_files",
+            Method::GET,
+            "/api/v1/sessions/{id}/files",
+            None,
+            "reader",
+        ),
+        case(
+            "stat_file",
+            Method::GET,
+            "/api/v1/sessions/{id}/files/stat",
+            None,
+            "reader",
+        ),
+        case(
+            "read_file",
+            Method::GET,
+            "/api/v1/sessions/{id}/files/content?path=a",
+            None,
+            "reader",
+        ),
+        case(
+            "search_files",
+            Method::GET,
+            "/api/v1/sessions/{id}/files/search?q=a",
+            None,
+            "reader",
+        ),
+        case(
+            "download_folder",
+            Method::GET,
+            "/api/v1/sessions/{id}/files/archive",
+            None,
+            "reader",
+        ),
+        case(
+            "write_file",
+            Method::PUT,
+            "/api/v1/sessions/{id}/files/content?path=a",
+            None,
+            "member",
+        ),
+        case(
+            "make_folder",
+            Method::POST,
+            "/api/v1/sessions/{id}/files/folders",
+            Some(json!({"path": "folder"})),
+            "member",
+        ),
+        case(
+            "move_file",
+            Method::POST,
+            "/api/v1/sessions/{id}/files/move",
+            put(),
+            "member",
+        ),
+        case(
+            "copy_file",
+            Method::POST,
+            "/api/v1/sessions/{id}/files/copy",
+            put(),
+            "member",
+        ),
+        case(
+            "remove_file",
+            Method::DELETE,
+            "/api/v1/sessions/{id}/files?path=a",
+            None,
+            "member",
+        ),
+        case(
+            "upload_files",
+            Method::POST,
+            "/api/v1/sessions/{id}/files/upload",
+            None,
+            "member",
+        ),
+        case(
+            "unpack_archive",
+            Method::POST,
+            "/api/v1/sessions/{id}/files/archive",
+            None,
+            "member",
+        ),
         case("get_metrics", Method::GET, "/metrics", None, "admin"),
         case("list_models", Method::GET, "/api/v1/models", None, "reader"),
         // Last: it ends the session.
@@ -761,7 +846,7 @@ async fn another_tenants_session_answers_like_one_that_nobody_has() {
             case.operation
         );
     }
-    assert_eq!(seen, 37, "every operation on a session");
+    assert_eq!(seen, 49, "every operation on a session");
     assert_eq!(
         rival.get("/api/v1/sessions?status=all").await.expect(200).body["data"],
         json!([])

@@ -27,6 +27,7 @@ mod events;
 mod expiry;
 mod faults;
 mod fence;
+mod files;
 mod forks;
 mod gateway;
 mod history;

@@ -6,6 +6,7 @@ pub mod chat;
 pub mod credentials;
 pub mod erasure;
 pub mod events;
+pub mod files;
 pub mod forks;
 pub mod keys;
 pub mod messages;

@@ -15,7 +15,7 @@ use crate::api::ApiLimits;
 use crate::api::auth::{Authenticator, count_request};
 use crate::api::v1::socket::connection;
 use crate::api::v1::socket::line::json;
-use crate::domain::{Principal, SessionId, Subdir};
+use crate::domain::{FilePath, Principal, SessionId};
 use crate::service::{NewAttachment, OnBusy, Services, TurnOrder};
 
 /// What a client sends: `type`, and what the type asks for.
@@ -162,7 +162,7 @@ impl Desk {
                 }))
             }
             InputMessage::DeleteFile { path } => {
-                files.remove(caller, session, inside(&path)?).await?;
+                files.remove_file(caller, session, inside(&path)?).await?;
                 Ok(Some(OutputMessage::done("delete_file")))
             }
             InputMessage::ListFiles { path } => {
@@ -171,7 +171,7 @@ impl Desk {
                     Some(path) => Some(inside(path)?),
                 };
                 let most = self.limits.dialect_list_max;
-                let names = files.list(caller, session, path, most).await?;
+                let names = files.names(caller, session, path, most).await?;
                 Ok(Some(OutputMessage::FileResult {
                     operation: "list_files",
                     result: names.into(),
@@ -237,7 +237,7 @@ fn attachment(block: &Value) -> Option<NewAttachment> {
 }
 
 /// A path in the workspace.
-fn inside(path: &str) -> Result<Subdir, Refusal> {
+fn inside(path: &str) -> Result<FilePath, Refusal> {
     let path = path.trim_start_matches("./");
     path.parse()
         .map_err(|error| Refusal::bad(&format!("path {error}")))
