@@ -9,6 +9,7 @@ pub mod budget;
 pub mod clock;
 pub mod credential;
 mod dialect;
+pub mod diff;
 pub mod event;
 pub mod event_id;
 pub mod file_path;
@@ -40,6 +41,7 @@ pub use budget::{
 pub use clock::{Clock, ManualClock, SharedClock, SystemClock};
 pub use credential::{CredentialKind, StoredCredential};
 pub use dialect::Dialect;
+pub use diff::{Diff, DiffHunk, DiffLine, DiffLineKind, FileDiff, FileDiffStatus};
 pub use event::{Event, EventBody, EventKind, EventQuery, WaitsFor};
 pub use event_id::{Epoch, EventId};
 pub use file_path::FilePath;
