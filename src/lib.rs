@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod checkpoints;
 pub mod cli;
 pub mod cluster;
 pub mod dialects;

@@ -29,6 +29,7 @@ use super::runtime::{Backing, FeedLimits, OpenLog, SessionRuntime};
 use super::starting::Purpose;
 use super::turn::{OnLost, StartedTurn, TurnPlan, TurnRun};
 use super::users::TenantUsers;
+use crate::checkpoints::Checkpoints;
 use crate::cluster::Cluster;
 use crate::domain::{
     Attachment, Clock, EventBody, EventId, Instance, KeyId, Session, SessionId, TenantId, TranscriptPath,
@@ -77,6 +78,8 @@ pub struct AgentSettings {
     pub feed: FeedLimits,
     /// How much of a transcript may wait for a store that does not take it, in bytes.
     pub transcript_buffer_bytes: usize,
+    /// Whether checkpoints are taken in sessions that do not say otherwise.
+    pub checkpoints: bool,
 }
 
 /// What agents live among.
@@ -94,6 +97,8 @@ pub struct Surroundings {
     pub cluster: Option<Cluster>,
     /// Has turns go on that a lost server left.
     pub resuming: Resuming,
+    /// What workspaces were like before and after turns.
+    pub checkpoints: Checkpoints,
 }
 
 /// A turn that is to be run.
@@ -183,6 +188,7 @@ pub(super) struct Shared {
     /// The other instances, where there can be some.
     pub(super) cluster: Option<Cluster>,
     resuming: Resuming,
+    pub(super) checkpoints: Checkpoints,
     pub(super) pool: Pool,
     /// Bounds the agents that are being started ahead.
     ahead: Semaphore,
@@ -214,6 +220,7 @@ impl Agents {
             shutdown,
             cluster,
             resuming,
+            checkpoints,
         } = surroundings;
         Self {
             shared: Arc::new(Shared {
@@ -230,6 +237,7 @@ impl Agents {
                 shutdown,
                 cluster,
                 resuming,
+                checkpoints,
                 models: OnceCell::new(),
                 users: TenantUsers::default(),
                 agents_of_tenants: Counter::default(),

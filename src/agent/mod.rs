@@ -13,6 +13,7 @@ pub mod fence;
 pub mod handle;
 mod handover;
 pub mod home;
+mod idle;
 pub mod launch;
 mod line;
 pub mod log;
@@ -34,6 +35,7 @@ mod users;
 
 pub use disk::DiskLimits;
 pub use elsewhere::ElsewhereError;
+pub use idle::IdleSession;
 pub use launch::Folders;
 pub use line::OnBusy;
 pub use manager::{AgentCounts, AgentSettings, Agents, NewTurn, Surroundings, TurnRefused};

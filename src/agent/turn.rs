@@ -2,6 +2,7 @@
 //! has what the agent asks answered, stores the outcome.
 
 mod beginning;
+mod checkpoints;
 mod ending;
 mod resuming;
 mod waiting;
@@ -29,7 +30,7 @@ use super::runtime::SessionRuntime;
 use super::starting::{NoAgent, Purpose};
 use super::translate::Translator;
 use crate::domain::{
-    Attachment, ClaudeSessionId, EventBody, EventId, MicroUsd, Permission, Session, SessionChange, Turn,
+    Attachment, ClaudeSessionId, EventBody, EventId, MicroUsd, Moment, Permission, Session, SessionChange, Turn,
     TurnError, TurnErrorCode, TurnStatus, Usage, WaitsFor,
 };
 use crate::gateway::Meter;
@@ -181,11 +182,14 @@ impl TurnRun {
             Admission::Later(ticket) => self.begin_later(ticket, taken).await,
         };
         let Some(place) = began else { return };
+        self.take_checkpoint(Moment::Before).await;
         let ending = self.drive().await;
         self.end(ending, place).await;
     }
 
     async fn end(mut self, ending: Ending, place: TurnPlace) {
+        // Before anyone is told that the turn is over: what it changed can be asked for at once.
+        self.take_checkpoint(Moment::After).await;
         let turn = self.finish(ending).await;
         if let Some(outcome) = turn.as_ref().and_then(|turn| turn.outcome.as_ref()) {
             Span::current().record("turn.status", tracing::field::display(outcome.status));

@@ -102,6 +102,7 @@ impl From<Error> for Problem {
             | Error::DeliveryNotFound
             | Error::TurnNotFound
             | Error::MessageNotFound
+            | Error::CheckpointNotFound
             | Error::PermissionNotFound
             | Error::KeyReused
             | Error::CliTimeout => {}
@@ -149,6 +150,7 @@ fn code_of(error: &Error) -> ProblemCode {
         Error::CursorAhead { .. } => ProblemCode::CursorAhead,
         Error::TurnNotFound => ProblemCode::TurnNotFound,
         Error::MessageNotFound => ProblemCode::MessageNotFound,
+        Error::CheckpointNotFound => ProblemCode::CheckpointNotFound,
         Error::PermissionNotFound => ProblemCode::PermissionNotFound,
         Error::PermissionAnswered { .. } => ProblemCode::PermissionAnswered,
         Error::Answer { .. } | Error::Attachment { .. } | Error::Key { .. } | Error::Webhook { .. } => {

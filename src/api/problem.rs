@@ -85,6 +85,8 @@ pub enum ProblemCode {
     TurnNotFound,
     /// There is no such message of the session, or it is no place to fork at.
     MessageNotFound,
+    /// The turn has no such checkpoint, or no longer.
+    CheckpointNotFound,
     /// There is no such question of the session's agent.
     PermissionNotFound,
     /// The question of the agent is answered, or over.
@@ -213,6 +215,7 @@ impl ProblemCode {
             | Self::TurnNotFound
             | Self::MessageNotFound
             | Self::FileNotFound
+            | Self::CheckpointNotFound
             | Self::PermissionNotFound => StatusCode::NOT_FOUND,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
@@ -306,6 +309,7 @@ impl ProblemCode {
             Self::OriginForbidden => "Pages of this web origin may not connect",
             Self::TurnNotFound => "There is no such turn",
             Self::MessageNotFound => "There is no such message to fork at",
+            Self::CheckpointNotFound => "There is no checkpoint of this turn",
             Self::PermissionNotFound => "There is no such question",
             Self::PermissionAnswered => "The question is answered already",
             Self::OptionForbidden => "The option may not be set",

@@ -93,6 +93,9 @@ const TURN_START: &[Code] = &[
     Code::ShuttingDown,
 ];
 const TURN: &[Code] = &[Code::TurnNotFound];
+const CHECKPOINT: &[Code] = &[Code::TurnNotFound, Code::CheckpointNotFound];
+const QUERY: &[Code] = &[Code::InvalidQuery];
+const BUSY: &[Code] = &[Code::SessionBusy, Code::ShuttingDown, Code::InstanceUnreachable];
 const WEBHOOK: &[Code] = &[Code::WebhookNotFound];
 const DELIVERY: &[Code] = &[Code::DeliveryNotFound];
 const SOCKET: &[Code] = &[Code::UpgradeRequired, Code::OriginForbidden];
@@ -207,7 +210,11 @@ problems! {
     /// Of an operation that puts files back.
     RewindProblems: [CALLER, ONCE, BODY, IN_USE, WORKSPACE, AGENT, STEERING, TURN];
     /// Of an operation that forks a session.
-    ForkProblems: [CALLER, ONCE, BODY, OPTION, QUOTA, IN_USE, WRITE, WORKSPACE, FORK];
+    ForkProblems: [CALLER, ONCE, BODY, OPTION, QUOTA, IN_USE, WRITE, WORKSPACE, FORK, CHECKPOINT];
+    /// Of an operation that tells what a turn changed.
+    TurnDiffProblems: [CALLER, QUERY, SESSION, CHECKPOINT];
+    /// Of an operation that goes back to before a turn.
+    RewindTurnProblems: [CALLER, ONCE, BODY, IN_USE, WRITE, WORKSPACE, BUSY, CHECKPOINT];
     /// Of an operation that gives a ticket.
     TicketProblems: [CALLER, ONCE, SESSION, WRITE];
     /// Of an operation that opens a WebSocket.

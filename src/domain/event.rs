@@ -261,6 +261,21 @@ pub enum EventBody {
         #[schema(example = json!(["notes.txt"]))]
         files: Vec<String>,
     },
+    /// The session went back to where it was before a turn. What came since stays in the log, and is no longer known to the
+    /// agent, or no longer in the workspace.
+    SessionRewound {
+        /// The turn.
+        #[schema(value_type = String, example = "trn_0199e2c9b6c17d4e8f2a3b5c7d9e1f2a")]
+        before_turn: TurnId,
+        /// Whether the workspace is as it was.
+        files: bool,
+        /// Whether the conversation is as it was.
+        conversation: bool,
+        /// What was not kept of the workspace, and is as it was found: the first hundred of it.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        #[schema(example = json!(["model.bin"]))]
+        not_kept: Vec<String>,
+    },
     /// The conversation could not be gone on with and began anew, as the client had asked for in that case.
     ConversationReset {
         /// The CLI's id of the new conversation.

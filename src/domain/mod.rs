@@ -6,6 +6,7 @@
 pub mod attachment;
 pub mod audit;
 pub mod budget;
+pub mod checkpoint;
 pub mod clock;
 pub mod credential;
 mod dialect;
@@ -38,6 +39,7 @@ pub use budget::{
     Amount, Budget, BudgetNotice, BudgetPeriod, BudgetScope, BudgetStanding, BudgetVerdict, BudgetWarning,
     Reserved,
 };
+pub use checkpoint::{Checkpoint, CheckpointFailure, Moment};
 pub use clock::{Clock, ManualClock, SharedClock, SystemClock};
 pub use credential::{CredentialKind, StoredCredential};
 pub use dialect::Dialect;

@@ -80,6 +80,9 @@ pub struct SessionOptions {
     /// Whether the CLI's own messages are kept in the log besides, verbatim.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent_messages: Option<bool>,
+    /// Whether what the workspace is like is kept before and after each turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoints: Option<bool>,
 }
 
 impl SessionOptions {
@@ -106,6 +109,7 @@ impl SessionOptions {
             output_schema: self.output_schema.or(defaults.output_schema),
             env: self.env.or(defaults.env),
             agent_messages: self.agent_messages.or(defaults.agent_messages),
+            checkpoints: self.checkpoints.or(defaults.checkpoints),
         }
     }
 

@@ -67,6 +67,8 @@ pub struct SessionChange {
     pub allow_tool: Option<String>,
     /// The CLI's id of the conversation, which begins anew under it.
     pub new_conversation: Option<ClaudeSessionId>,
+    /// Whether the conversation of the new id has a beginning already, and is gone on with; of use with `new_conversation`.
+    pub conversation_goes_on: bool,
 }
 
 impl SessionChange {

@@ -119,8 +119,8 @@ impl ErasureService {
             if round > 0 && !found {
                 break;
             }
-            let (workspaces, name, user) = (Arc::clone(&self.workspaces), tenant.name.clone(), user.cloned());
-            off_the_worker(move || match user {
+            let (workspaces, name, owner) = (Arc::clone(&self.workspaces), tenant.name.clone(), user.cloned());
+            off_the_worker(move || match owner {
                 Some(user) => workspaces.remove_user(&name, &user),
                 None => workspaces.remove_tenant(&name),
             })
@@ -128,6 +128,13 @@ impl ErasureService {
             sessions += erase().await?;
             self.authentication.forget_all();
             self.known.forget(tenant.id);
+        }
+        if user.is_none() {
+            let removed = self.agents.remove_checkpoints_of(tenant.id).await;
+            removed.map_err(|error| Error::Internal {
+                action: "the tenant's checkpoints were not removed",
+                source: Box::new(error),
+            })?;
         }
         self.free().await?;
         Ok(Erased { sessions })
@@ -206,6 +213,7 @@ impl ErasureService {
             .close_session(tenant, session, self.clock.now())
             .await?;
         self.agents.close(tenant, session).await;
+        self.agents.remove_checkpoints(tenant, session).await;
         Ok(())
     }
 

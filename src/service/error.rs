@@ -6,6 +6,7 @@ use super::log_reader::ReadError;
 use crate::agent::handle::AskError;
 use crate::agent::log::LogError;
 use crate::agent::{ElsewhereError, SteeringError, TurnRefused};
+use crate::checkpoints::CheckpointError;
 use crate::cluster::{PeerError, PeerRefusal};
 use crate::domain::{PermissionDecision, TurnError, TurnErrorCode, TurnId};
 use crate::files::FileError;
@@ -141,6 +142,9 @@ pub enum Error {
     /// There is no such message of the session, or it is no place to fork at.
     #[error("there is no such message to fork at")]
     MessageNotFound,
+    /// The turn has no such checkpoint, or no longer.
+    #[error("there is no checkpoint of this turn")]
+    CheckpointNotFound,
     /// There is no such question of the session's agent.
     #[error("there is no such question")]
     PermissionNotFound,
@@ -252,6 +256,18 @@ pub enum Error {
 
 /// How long a client is asked to wait for a busy session or a stopping server.
 pub(super) const RETRY_SOON: Duration = Duration::from_secs(2);
+
+impl From<CheckpointError> for Error {
+    fn from(error: CheckpointError) -> Self {
+        match error {
+            CheckpointError::NotFound => Self::CheckpointNotFound,
+            error @ (CheckpointError::Damaged(_) | CheckpointError::Failed(_)) => Self::Internal {
+                action: "the session's checkpoints cannot be used",
+                source: Box::new(error),
+            },
+        }
+    }
+}
 
 impl From<ReadError> for Error {
     fn from(error: ReadError) -> Self {

@@ -227,6 +227,8 @@ impl Housekeeping {
             if self.shutdown.has_begun() {
                 break;
             }
+            // It takes no turn any more. Done before it is forgotten, so that nothing is left that nobody knows.
+            self.agents.remove_checkpoints(tenant, session).await;
             if self.store.remove_session(tenant, session, unused_since).await? {
                 self.agents.close(tenant, session).await;
                 removed += 1;

@@ -3,6 +3,8 @@
 
 mod attachments;
 mod authentication;
+mod checkpoints;
+mod conversation;
 mod credentials;
 mod delivering;
 mod delivery_metrics;
@@ -35,6 +37,7 @@ use std::sync::Arc;
 
 pub use crate::agent::feed::FeedItem;
 pub use crate::agent::{OnBusy, OnLost};
+pub use crate::checkpoints::{CheckpointError, DiffOrder};
 pub use crate::cluster::PeerRequest;
 pub use crate::files::listing::{Glob, Held, ListOrder, Position};
 pub use crate::files::packing::ArchiveFormat;
@@ -49,6 +52,7 @@ pub use crate::security::workspace_copy::{CopyError, CopyLimits};
 pub use crate::store::StoreError;
 pub use attachments::{NewAttachment, is_supported};
 pub use authentication::{AuthenticationRules, AuthenticationService, Unauthenticated};
+pub use checkpoints::{CheckpointService, RewindOrder};
 pub use credentials::{CredentialInfo, CredentialService, ResealError, reseal};
 pub use delivering::{DeliveryRules, Dispatcher};
 pub use delivery_metrics::DeliveryMetrics;
@@ -84,6 +88,8 @@ pub struct Services {
     pub events: Arc<EventService>,
     /// Files of workspaces.
     pub files: Arc<FileService>,
+    /// What workspaces were like before and after turns.
+    pub checkpoints: Arc<CheckpointService>,
     /// Forks of sessions.
     pub forks: Arc<ForkService>,
     /// Live agents, outside the conversation.

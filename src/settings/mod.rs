@@ -6,6 +6,7 @@
 mod agent;
 mod api;
 mod auth;
+mod checkpoints;
 mod defaults;
 mod dialects;
 mod duration;
@@ -35,6 +36,7 @@ use serde::{Deserialize, Serialize};
 pub use agent::AgentSection;
 pub use api::{ApiSection, Network};
 pub use auth::{AuthSection, KeySettings, OidcSettings};
+pub use checkpoints::CheckpointsSection;
 pub use defaults::DefaultsSection;
 pub use dialects::{AnonymousSettings, DialectSettings, DialectsSection};
 pub use environment::{ALIASES, process_environment};
@@ -82,6 +84,8 @@ pub struct Settings {
     pub permissions: PermissionsSection,
     /// The agents' processes.
     pub agent: AgentSection,
+    /// What workspaces were like before and after turns.
+    pub checkpoints: CheckpointsSection,
     /// What fences agents in.
     pub isolation: IsolationSection,
     /// This server as one of several.
@@ -125,6 +129,7 @@ impl Settings {
         self.plugins.iter().for_each(|plugin| plugin.check(&mut problems));
         self.permissions.check(&mut problems);
         self.agent.check(&mut problems);
+        self.checkpoints.check(&mut problems);
         self.isolation.check(self, &mut problems);
         self.instance.check(&mut problems);
         self.events.check(&mut problems);
@@ -133,9 +138,11 @@ impl Settings {
         self.dialects.check(&mut problems);
         self.model.check(&mut problems);
         self.telemetry.check(&mut problems);
+        let checkpoints = self.checkpoints.folder(&self.agent.homes_dir);
         for (path, name) in [
             (&self.session.sqlite_path, "session.sqlite_path"),
             (&self.agent.homes_dir, "agent.homes_dir"),
+            (&checkpoints, "checkpoints.dir"),
         ] {
             require(
                 !lies_in(path, &self.user.base_dir),
@@ -143,6 +150,11 @@ impl Settings {
                 &format!("{name}: lies in user.base_dir, where agents write; choose a path outside"),
             );
         }
+        require(
+            !lies_in(&checkpoints, &self.agent.homes_dir),
+            &mut problems,
+            "checkpoints.dir: lies in agent.homes_dir, where agents write; choose a path outside",
+        );
         problems
     }
 }

@@ -13,6 +13,7 @@ use crate::agent::fence::Fence;
 use crate::agent::launch::LaunchSettings;
 use crate::agent::{AgentSettings, DiskLimits, FeedLimits, QuestionSettings};
 use crate::api::{ApiLimits, ServerOptions, SocketRules};
+use crate::checkpoints::{CheckpointLimits, Checkpoints, DiffLimits};
 use crate::dialects::Mount;
 use crate::domain::{Clock, CredentialKind, Dialect, MicroUsd, TenantLimits};
 use crate::gateway::credential::{Credential, Credentials};
@@ -217,6 +218,7 @@ pub(super) fn agent_settings(settings: &Settings) -> AgentSettings {
             delta_segment_bytes: settings.events.delta_segment_bytes,
         },
         transcript_buffer_bytes: agent.transcript_buffer_bytes,
+        checkpoints: settings.checkpoints.enabled,
     }
 }
 
@@ -345,5 +347,30 @@ pub(super) fn copy_limits(settings: &Settings) -> CopyLimits {
     CopyLimits {
         max_bytes: settings.limits.workspace_copy_max_bytes,
         max_entries: settings.limits.workspace_copy_max_entries,
+    }
+}
+
+/// What workspaces were like before and after turns.
+pub(super) fn checkpoints(settings: &Settings) -> std::io::Result<Checkpoints> {
+    let kept = &settings.checkpoints;
+    let limits = CheckpointLimits {
+        max_bytes: kept.max_bytes,
+        max_entries: kept.max_entries,
+        max_file_bytes: kept.max_file_bytes,
+        max_depth: kept.max_depth,
+        max_turns: kept.max_turns,
+        timeout: kept.timeout,
+    };
+    Checkpoints::new(&kept.folder(&settings.agent.homes_dir), limits)
+}
+
+/// How much a turn's diff may come to.
+pub(super) fn diff_limits(settings: &Settings) -> DiffLimits {
+    let kept = &settings.checkpoints;
+    DiffLimits {
+        file_max_bytes: kept.diff_file_max_bytes,
+        max_bytes: kept.diff_max_bytes,
+        files_max: kept.diff_files_max,
+        timeout: kept.diff_timeout,
     }
 }

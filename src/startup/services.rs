@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{parts, webhooks};
 use crate::agent::Agents;
 use crate::api::HttpMetrics;
+use crate::checkpoints::Checkpoints;
 use crate::cluster::Cluster;
 use crate::domain::Clock;
 use crate::gateway::Gateway;
@@ -15,7 +16,7 @@ use crate::security::sealing::SealingKeys;
 use crate::security::webhook_signing::WebhookSigner;
 use crate::security::workspace::Workspaces;
 use crate::service::{
-    AuthenticationService, CredentialService, DeliveryMetrics, ErasureService, EventRules, EventService,
+    AuthenticationService, CheckpointService, CredentialService, DeliveryMetrics, ErasureService, EventRules, EventService,
     FileService, ForkService, HealthService, Idempotency, MetricsService, ModelService, PeerService,
     PermissionService, Services, SessionRules, SessionService, SpendingService, SteeringService,
     TenantService, TurnRules, TurnService, WebhookService,
@@ -29,6 +30,7 @@ pub(super) struct Parts<'a> {
     pub(super) store: Arc<dyn Store>,
     pub(super) agents: Agents,
     pub(super) workspaces: Arc<Workspaces>,
+    pub(super) checkpoints: Checkpoints,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) shutdown: Shutdown,
     pub(super) isolation: Level,
@@ -90,7 +92,16 @@ impl Parts<'_> {
             agents(),
             Arc::clone(&sessions),
             clock(),
+            self.checkpoints.clone(),
             parts::copy_limits(settings),
+        );
+        let checkpoints = CheckpointService::new(
+            store(),
+            agents(),
+            Arc::clone(&sessions),
+            clock(),
+            self.checkpoints.clone(),
+            parts::diff_limits(settings),
         );
         let tenants = Arc::new(TenantService::new(
             store(),
@@ -123,6 +134,7 @@ impl Parts<'_> {
             peers: Arc::new(peers),
             events: Arc::new(events),
             files: Arc::new(files),
+            checkpoints: Arc::new(checkpoints),
             forks: Arc::new(forks),
             steering: Arc::new(SteeringService::new(store(), agents(), Arc::clone(&sessions))),
             permissions: Arc::new(permissions),

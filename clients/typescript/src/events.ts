@@ -204,6 +204,19 @@ export interface FilesRewoundEvent extends EventBase {
   files: string[];
 }
 
+/** The session went back to where it was before a turn. */
+export interface SessionRewoundEvent extends EventBase {
+  type: 'session_rewound';
+  /** The turn before which it was so. */
+  before_turn: string;
+  /** Whether the workspace is as it was. */
+  files: boolean;
+  /** Whether the conversation is as it was. */
+  conversation: boolean;
+  /** The files that were not kept, and are as they were found. */
+  not_kept?: string[];
+}
+
 /** The CLI no longer had the conversation, and it began anew. */
 export interface ConversationResetEvent extends EventBase {
   type: 'conversation_reset';
@@ -303,6 +316,7 @@ export type KnownEvent =
   | TaskEndedEvent
   | TaskStoppedEvent
   | FilesRewoundEvent
+  | SessionRewoundEvent
   | ConversationResetEvent
   | UsageEvent
   | BudgetWarningEvent
@@ -347,6 +361,7 @@ const KNOWN: Record<EventType, true> = {
   task_ended: true,
   task_stopped: true,
   files_rewound: true,
+  session_rewound: true,
   conversation_reset: true,
   usage: true,
   budget_warning: true,

@@ -91,6 +91,8 @@ export interface SessionOptions {
   env?: Record<string, string> | null;
   /** Whether the CLI's own messages are kept in the log, for `raw`. */
   agent_messages?: boolean | null;
+  /** Whether what the workspace is like is kept before and after each turn. */
+  checkpoints?: boolean | null;
 }
 
 /** A session to be made. */

@@ -9,7 +9,7 @@ use validator::Validate;
 
 use super::rules::{is_metadata, is_subdir, is_title};
 use super::sessions::SessionView;
-use super::{checked, session_id};
+use super::{checked, session_id, turn_id};
 use crate::api::ApiLimits;
 use crate::api::auth::{AsMember, Caller};
 use crate::api::idempotency::{Answer, IdempotencyKey, once};
@@ -28,6 +28,10 @@ pub struct ForkSessionRequest {
     /// The `id` of the last message that the fork has, from the list of messages; all when absent.
     #[schema(nullable = false, example = 42)]
     message_id: Option<u64>,
+    /// The first turn that the fork does not have, with what it changed; instead of `message_id`. With `copy_workspace`, the files
+    /// are as they were before it.
+    #[schema(nullable = false, example = "trn_0199e2c9b6c17d4e8f2a3b5c7d9e1f2a")]
+    turn_id: Option<String>,
     /// What people call it; as the original when absent.
     #[validate(custom(function = "is_title", use_context))]
     #[schema(nullable = false, example = "Another way")]
@@ -47,6 +51,10 @@ pub struct ForkSessionRequest {
 
 impl CheckRequest for ForkSessionRequest {
     fn check_inner(&self, _limits: &ApiLimits) -> Vec<FieldError> {
+        if self.turn_id.is_some() && self.message_id.is_some() {
+            let words = "is not taken together with `message_id`";
+            return vec![FieldError::new("turn_id", "not_together", words)];
+        }
         if self.copy_workspace == Some(true) && self.subdir.is_none() {
             let words = "is needed to copy the workspace into";
             return vec![FieldError::new("subdir", "missing", words)];
@@ -83,6 +91,7 @@ pub(in crate::api) async fn fork_session(
         |id: u64| EventId::from_number(id).ok_or_else(|| Problem::new(ProblemCode::MessageNotFound));
     let order = ForkOrder {
         up_to: asked.message_id.map(message).transpose()?,
+        before: asked.turn_id.as_deref().map(turn_id).transpose()?,
         title: asked.title,
         metadata: asked.metadata,
         subdir: asked

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod budgets;
 pub mod chat;
+pub mod checkpoints;
 pub mod credentials;
 pub mod erasure;
 pub mod events;

@@ -96,6 +96,10 @@ pub struct SessionOptionsRequest {
     /// read with `raw=true`.
     #[schema(nullable = false)]
     agent_messages: Option<bool>,
+    /// Whether what the workspace is like is kept before and after each turn, so that a turn's changes can be told, and gone
+    /// back from; when absent, as the server is set.
+    #[schema(nullable = false)]
+    checkpoints: Option<bool>,
 }
 
 /// A plugin.
@@ -149,6 +153,7 @@ impl From<SessionOptionsRequest> for SessionOptions {
             output_schema: asked.output_schema,
             env: asked.env,
             agent_messages: asked.agent_messages,
+            checkpoints: asked.checkpoints,
         }
     }
 }

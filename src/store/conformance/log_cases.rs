@@ -129,6 +129,12 @@ pub(in crate::store::conformance) async fn every_kind_of_event_reads_back(fixtur
             before_turn: TurnId::generate(&SystemClock),
             files: vec!["a".into()],
         },
+        EventBody::SessionRewound {
+            before_turn: TurnId::generate(&SystemClock),
+            files: true,
+            conversation: false,
+            not_kept: vec!["b".into()],
+        },
         EventBody::ConversationReset {
             claude_session_id: session.claude_session_id,
         },

@@ -292,6 +292,13 @@ pub(in crate::store::conformance) async fn options_are_changed_one_by_one(fixtur
     assert_eq!(changed.options.model, None);
     assert_eq!(changed.claude_session_id, anew);
     assert!(!changed.conversation_started);
+    let changed = change(SessionChange {
+        new_conversation: Some(anew),
+        conversation_goes_on: true,
+        ..SessionChange::default()
+    })
+    .await;
+    assert!(changed.conversation_started);
     assert_eq!(fixture.find(session.id).await, changed);
     assert_eq!(
         (changed.title, changed.metadata),

@@ -127,7 +127,7 @@ impl SessionStore for MemoryStore {
         session.options = change.apply_to(std::mem::take(&mut session.options));
         if let Some(conversation) = change.new_conversation {
             session.claude_session_id = conversation;
-            session.conversation_started = false;
+            session.conversation_started = change.conversation_goes_on;
         }
         Ok(Some(session.clone()))
     }

@@ -115,7 +115,7 @@ impl<E: Engine> SessionStore for SqlStore<E> {
         .bind(options)
         .bind(change.new_conversation.map(|id| id.as_uuid()))
         .bind(change.new_conversation.is_some())
-        .bind(false);
+        .bind(change.conversation_goes_on);
         let Some(row) = transaction.row("change a session", update).await? else {
             transaction.roll_back().await?;
             return Ok(None);

@@ -24,6 +24,7 @@ __all__ = [
     "PermissionRequestEvent",
     "PermissionResolvedEvent",
     "SessionEvent",
+    "SessionRewoundEvent",
     "SessionUpdatedEvent",
     "TaskEndedEvent",
     "TaskStartedEvent",
@@ -240,6 +241,20 @@ class FilesRewoundEvent(_Event):
     files: list[str]
 
 
+class _SessionRewoundOptional(TypedDict, total=False):
+    not_kept: list[str]
+    """The files that were not kept, and are as they were found."""
+
+
+class SessionRewoundEvent(_Event, _SessionRewoundOptional):
+    """The session went back to where it was before a turn."""
+
+    type: Literal["session_rewound"]
+    before_turn: str
+    files: bool
+    conversation: bool
+
+
 class ConversationResetEvent(_Event):
     """The conversation was lost and began anew, as ``on_lost`` asked for."""
 
@@ -336,6 +351,7 @@ Event = (
     | TaskEndedEvent
     | TaskStoppedEvent
     | FilesRewoundEvent
+    | SessionRewoundEvent
     | ConversationResetEvent
     | UsageEvent
     | BudgetWarningEvent

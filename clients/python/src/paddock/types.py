@@ -101,6 +101,8 @@ class SessionOptions(TypedDict, total=False):
     env: Mapping[str, str] | None
     agent_messages: bool | None
     """Whether the CLI's own messages are kept in the log too; they are read with ``raw``."""
+    checkpoints: bool | None
+    """Whether what the workspace is like is kept before and after each turn."""
 
 
 class Session(TypedDict):
