@@ -228,7 +228,10 @@ impl Differ<'_> {
             }
         }
         for group in group_diff_ops(ops, self.context) {
+            let left = self.left_bytes;
             let Some(hunk) = self.hunk(&group, &old, &new) else {
+                // What is shorter may still be told.
+                self.left_bytes = left;
                 told.truncated = true;
                 return;
             };

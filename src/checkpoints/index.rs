@@ -42,6 +42,11 @@ impl Stamp {
         }
     }
 
+    /// Whether nobody wrote to it between then and now. It may have another name by now, or none.
+    pub(super) fn holds_as(&self, then: &Self) -> bool {
+        (self.size, self.modified) == (then.size, then.modified)
+    }
+
     /// Whether its last change is so long ago that another would be seen.
     fn is_settled(&self, now: i64) -> bool {
         let last = self.modified.0.max(self.changed.0);

@@ -224,11 +224,11 @@ impl<'a> Taker<'a> {
             return Ok(Look::Is(not_kept(NotKept::TooLarge, &before)));
         };
         let stat = fstat(&file).map_err(io::Error::from)?;
-        let held_still = Stamp::of(&stat) == before && content.bytes == before.size;
-        if !held_still && !content.is_whole {
+        let after = Stamp::of(&stat);
+        if !content.is_whole && !(after.holds_as(&before) && content.bytes == before.size) {
             return Ok(Look::Again);
         }
-        if held_still {
+        if after == before {
             self.index.note(path, before, content.id);
         }
         Ok(Look::Is(Kind::File {

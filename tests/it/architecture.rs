@@ -15,6 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("protocol", &["domain"]),
     ("security", &["domain"]),
     ("files", &["domain", "security"]),
+    ("checkpoints", &["domain", "security"]),
     ("store", &["domain", "lifecycle"]),
     ("limits", &["domain", "store"]),
     ("cluster", &["domain", "lifecycle", "security", "store"]),
@@ -22,6 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "agent",
         &[
+            "checkpoints",
             "cluster",
             "domain",
             "gateway",
@@ -39,6 +41,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "service",
         &[
             "agent",
+            "checkpoints",
             "cluster",
             "domain",
             "files",
@@ -56,6 +59,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "agent",
             "api",
+            "checkpoints",
             "cluster",
             "dialects",
             "domain",

@@ -559,6 +559,9 @@ fn cases() -> Vec<Case> {
             "list_files",
             Method::GET,
             "/api/v1/sessions/{id}/files",
+            "list_checkpoints",
+            Method::GET,
+            "/api/v1/sessions/{id}/checkpoints",
             None,
             "reader",
         ),
@@ -566,6 +569,9 @@ fn cases() -> Vec<Case> {
             "stat_file",
             Method::GET,
             "/api/v1/sessions/{id}/files/stat",
+            "get_turn_diff",
+            Method::GET,
+            "/api/v1/sessions/{id}/turns/trn_00000000000000000000000000000000/diff",
             None,
             "reader",
         ),
@@ -637,6 +643,10 @@ fn cases() -> Vec<Case> {
             Method::POST,
             "/api/v1/sessions/{id}/files/archive",
             None,
+            "rewind_turn",
+            Method::POST,
+            "/api/v1/sessions/{id}/turns/trn_00000000000000000000000000000000/rewind",
+            Some(json!({})),
             "member",
         ),
         case("get_metrics", Method::GET, "/metrics", None, "admin"),
@@ -847,6 +857,7 @@ async fn another_tenants_session_answers_like_one_that_nobody_has() {
         );
     }
     assert_eq!(seen, 49, "every operation on a session");
+    assert_eq!(seen, 40, "every operation on a session");
     assert_eq!(
         rival.get("/api/v1/sessions?status=all").await.expect(200).body["data"],
         json!([])

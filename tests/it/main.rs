@@ -18,6 +18,7 @@ mod architecture;
 mod attachments;
 mod auth;
 mod budgets;
+mod checkpoints;
 mod clients;
 mod configuration;
 mod crash;
