@@ -1,6 +1,7 @@
 //! Holding a session in which no turn runs, so that none begins while something is done with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::Instrument as _;
 
@@ -8,8 +9,12 @@ use super::line::{Admission, NotAdmitted, OnBusy, TurnControl, TurnPlace};
 use super::log::{Hold, LogError};
 use super::manager::{Agents, TurnRefused};
 use super::runtime::SessionRuntime;
+use crate::checkpoints::SessionCheckpoints;
 use crate::domain::{EventBody, Session, SessionId, SessionStatus, TenantId, TranscriptPath, TurnId};
 use crate::store::Store;
+
+/// How long a turn may take to go whose end is stored.
+const LEAVING: Duration = Duration::from_secs(2);
 
 /// A session in which no turn runs, and none begins until this is dropped.
 #[derive(Debug)]
@@ -33,7 +38,17 @@ impl Agents {
         }
         // In the place of a turn, of which nobody hears.
         let (control, _signals) = TurnControl::new(TurnId::generate(&*self.shared.clock));
-        let place = match runtime.line.enter(&control, OnBusy::Reject, 0) {
+        let mut entered = runtime.line.enter(&control, OnBusy::Reject, 0);
+        if entered.is_err() {
+            // A turn whose end is stored, and may be known, goes in this very moment.
+            let store = &self.shared.store;
+            let unfinished = store.unfinished_turns(tenant, session).await;
+            if unfinished.map_err(LogError::from)?.is_empty() {
+                let _in_time = tokio::time::timeout(LEAVING, runtime.line.until_empty()).await;
+                entered = runtime.line.enter(&control, OnBusy::Reject, 0);
+            }
+        }
+        let place = match entered {
             Ok(Admission::Now(place)) => place,
             Ok(Admission::Later(_)) | Err(NotAdmitted::Busy | NotAdmitted::Full) => {
                 return Err(TurnRefused::Busy);
@@ -49,9 +64,15 @@ impl Agents {
         })
     }
 
+    /// A session's checkpoints.
+    #[must_use]
+    pub fn checkpoints(&self, tenant: TenantId, session: SessionId) -> SessionCheckpoints {
+        self.shared.settings.checkpoints.of(tenant, session)
+    }
+
     /// Removes a session's checkpoints. They may be many.
     pub async fn remove_checkpoints(&self, tenant: TenantId, session: SessionId) {
-        let kept = self.shared.checkpoints.of(tenant, session);
+        let kept = self.checkpoints(tenant, session);
         let removed = tokio::task::spawn_blocking(move || kept.remove()).await;
         if let Ok(Err(error)) | Err(error) = removed.map_err(std::io::Error::other) {
             tracing::warn!(session.id = %session, error = &error as &dyn std::error::Error,
@@ -61,7 +82,7 @@ impl Agents {
 
     /// Removes all that is left of a tenant's checkpoints.
     pub async fn remove_checkpoints_of(&self, tenant: TenantId) -> std::io::Result<()> {
-        let checkpoints = self.shared.checkpoints.clone();
+        let checkpoints = self.shared.settings.checkpoints.clone();
         tokio::task::spawn_blocking(move || checkpoints.remove_tenant(tenant))
             .await
             .map_err(std::io::Error::other)?
@@ -87,7 +108,10 @@ impl IdleSession {
 
     /// The session as it is stored, if it takes turns.
     pub async fn session(&self) -> Result<Session, LogError> {
-        let found = self.store.find_session(self.runtime.tenant, self.runtime.session).await?;
+        let found = self
+            .store
+            .find_session(self.runtime.tenant, self.runtime.session)
+            .await?;
         let active = found.filter(|session| session.status == SessionStatus::Active);
         active.ok_or(LogError::SessionMissing)
     }

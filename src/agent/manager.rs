@@ -79,7 +79,9 @@ pub struct AgentSettings {
     /// How much of a transcript may wait for a store that does not take it, in bytes.
     pub transcript_buffer_bytes: usize,
     /// Whether checkpoints are taken in sessions that do not say otherwise.
-    pub checkpoints: bool,
+    pub checkpoints_by_default: bool,
+    /// What workspaces were like before and after turns.
+    pub checkpoints: Checkpoints,
 }
 
 /// What agents live among.
@@ -97,8 +99,6 @@ pub struct Surroundings {
     pub cluster: Option<Cluster>,
     /// Has turns go on that a lost server left.
     pub resuming: Resuming,
-    /// What workspaces were like before and after turns.
-    pub checkpoints: Checkpoints,
 }
 
 /// A turn that is to be run.
@@ -188,7 +188,6 @@ pub(super) struct Shared {
     /// The other instances, where there can be some.
     pub(super) cluster: Option<Cluster>,
     resuming: Resuming,
-    pub(super) checkpoints: Checkpoints,
     pub(super) pool: Pool,
     /// Bounds the agents that are being started ahead.
     ahead: Semaphore,
@@ -220,7 +219,6 @@ impl Agents {
             shutdown,
             cluster,
             resuming,
-            checkpoints,
         } = surroundings;
         Self {
             shared: Arc::new(Shared {
@@ -237,7 +235,6 @@ impl Agents {
                 shutdown,
                 cluster,
                 resuming,
-                checkpoints,
                 models: OnceCell::new(),
                 users: TenantUsers::default(),
                 agents_of_tenants: Counter::default(),

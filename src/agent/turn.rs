@@ -30,8 +30,8 @@ use super::runtime::SessionRuntime;
 use super::starting::{NoAgent, Purpose};
 use super::translate::Translator;
 use crate::domain::{
-    Attachment, ClaudeSessionId, EventBody, EventId, MicroUsd, Moment, Permission, Session, SessionChange, Turn,
-    TurnError, TurnErrorCode, TurnStatus, Usage, WaitsFor,
+    Attachment, ClaudeSessionId, EventBody, EventId, MicroUsd, Moment, Permission, Session, SessionChange,
+    Turn, TurnError, TurnErrorCode, TurnStatus, Usage, WaitsFor,
 };
 use crate::gateway::Meter;
 use crate::limits::counter::Occupied;

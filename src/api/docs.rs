@@ -152,10 +152,7 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
     };
     document.tags = Some(vec![
         tag("Sessions", "Conversations, each bound to one folder."),
-        tag(
-            "Checkpoints",
-            "What workspaces were like before and after turns.",
-        ),
+        tag("Checkpoints", "What workspaces were like before and after turns."),
         tag("Chat", "Turns: a prompt, and all that follows until its result."),
         tag("Turns", "Turns by their ids: looked up, cancelled."),
         tag("Permissions", "What agents ask, and what they are answered."),

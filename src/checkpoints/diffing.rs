@@ -61,7 +61,7 @@ pub(super) fn diff(
 }
 
 /// What became of a path.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Change<'a> {
     path: &'a PathBytes,
     /// The path before, if it was another.
@@ -206,7 +206,9 @@ impl Differ<'_> {
         };
         let mut bytes = Vec::new();
         file.take(wanted).read_to_end(&mut bytes)?;
-        let looked_at = bytes.iter().take(usize::try_from(LOOKED_AT).unwrap_or(usize::MAX));
+        let looked_at = bytes
+            .iter()
+            .take(usize::try_from(LOOKED_AT).unwrap_or(usize::MAX));
         if looked_at.into_iter().any(|byte| *byte == 0) {
             Ok(Side::Binary)
         } else if size > self.file_max_bytes {

@@ -184,11 +184,11 @@ pub struct SessionCheckpoints {
 
 impl Checkpoints {
     /// Checkpoints below `base`, which is made with the first of them.
-    pub fn new(base: &Path, limits: CheckpointLimits) -> io::Result<Self> {
-        Ok(Self {
-            base: std::path::absolute(base)?,
-            limits,
-        })
+    #[must_use]
+    pub fn new(base: &Path, limits: CheckpointLimits) -> Self {
+        // Of a path that cannot be told, the one that was given.
+        let base = std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
+        Self { base, limits }
     }
 
     /// A session's.
@@ -244,9 +244,9 @@ impl SessionCheckpoints {
         let all = records.read_all()?;
         let number = all.last().map_or(0, |last| last.checkpoint.number) + 1;
         let new = Checkpoint { number, ..new };
-        match self.take_new(workspace, new.clone(), &all, &waiting, patience) {
+        match self.take_new(workspace, new, &all, &waiting, patience) {
             Ok(record) => {
-                let taken = record.checkpoint.clone();
+                let taken = record.checkpoint;
                 // It is there; that too much is there with it is the next one's to mend.
                 if let Err(error) = records.keep_within(self.limits, &waiting) {
                     tracing::warn!(
@@ -349,12 +349,7 @@ impl SessionCheckpoints {
     }
 
     /// What a turn changed.
-    pub fn diff(
-        &self,
-        turn: TurnId,
-        order: &DiffOrder,
-        limits: DiffLimits,
-    ) -> Result<Diff, CheckpointError> {
+    pub fn diff(&self, turn: TurnId, order: &DiffOrder, limits: DiffLimits) -> Result<Diff, CheckpointError> {
         let _lock = self.lock_to_read()?;
         let before = self.tree(turn, Moment::Before)?;
         let after = self.tree(turn, Moment::After)?;
@@ -411,7 +406,9 @@ fn verified(bytes: &[u8], id: ObjectId, what: &str) -> Result<(), CheckpointErro
     if ObjectId::of(bytes) == id {
         Ok(())
     } else {
-        Err(CheckpointError::Damaged(format!("{what} {id} is not what it was")))
+        Err(CheckpointError::Damaged(format!(
+            "{what} {id} is not what it was"
+        )))
     }
 }
 

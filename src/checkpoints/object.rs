@@ -71,7 +71,11 @@ impl FromStr for ObjectId {
 
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
         let digits = text.as_bytes();
-        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let digit = |byte: u8| {
+            char::from(byte)
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        };
         if digits.len() != 64 {
             return Err(InvalidDigest);
         }
@@ -128,7 +132,11 @@ impl Objects {
         for folder in entries(&self.folder)? {
             let first = folder.file_name();
             for entry in entries(&folder.path())? {
-                let name = format!("{}{}", first.to_string_lossy(), entry.file_name().to_string_lossy());
+                let name = format!(
+                    "{}{}",
+                    first.to_string_lossy(),
+                    entry.file_name().to_string_lossy()
+                );
                 // What has no digest for a name is nobody's.
                 if let Ok(id) = name.parse() {
                     all.push((id, entry.metadata()?.len()));

@@ -58,9 +58,7 @@ impl<'a> Records<'a> {
 
     pub(super) fn read(&self, turn: TurnId, moment: Moment) -> io::Result<Option<Record>> {
         let bytes = own::read(&self.path(turn, moment))?;
-        Ok(bytes
-            .map(|bytes| serde_json::from_slice(&bytes))
-            .transpose()?)
+        Ok(bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
     }
 
     /// All of them, oldest first.
@@ -156,12 +154,7 @@ impl<'a> Records<'a> {
     }
 
     /// Removes the oldest records until what the others need is no more than may be, then what nobody needs.
-    fn sweep(
-        &self,
-        mut records: Vec<Record>,
-        max_bytes: u64,
-        waiting: &Path,
-    ) -> Result<(), CheckpointError> {
+    fn sweep(&self, mut records: Vec<Record>, max_bytes: u64, waiting: &Path) -> Result<(), CheckpointError> {
         let objects = Objects::of(self.session);
         let all = objects.all()?;
         // The newest record that needs each content, by its place among them.

@@ -69,15 +69,13 @@ impl<'a> Wanted<'a> {
             return None;
         }
         let name = OsStr::from_bytes(first);
-        match rest {
-            Some(rest) => match self.entries.get_mut(name)? {
-                (Kind::Folder { .. }, inner) => inner.add(rest, kind),
-                _ => None,
-            },
-            None => {
-                self.entries.insert(name, (kind, Wanted::default()));
-                Some(())
-            }
+        let Some(rest) = rest else {
+            self.entries.insert(name, (kind, Wanted::default()));
+            return Some(());
+        };
+        match self.entries.get_mut(name)? {
+            (Kind::Folder { .. }, inner) => inner.add(rest, kind),
+            _ => None,
         }
     }
 }
@@ -219,7 +217,8 @@ impl Restorer<'_> {
         }
         let part = self.new_part(folder)?;
         let written = self.write(folder, &part, mode, holds);
-        let placed = written.and_then(|()| Ok(renameat(folder, &part, folder, name).map_err(io::Error::from)?));
+        let placed =
+            written.and_then(|()| Ok(renameat(folder, &part, folder, name).map_err(io::Error::from)?));
         if placed.is_err() {
             // Nothing half written is left.
             let _gone = unlinkat(folder, &part, AtFlags::empty());
@@ -248,12 +247,11 @@ impl Restorer<'_> {
         }
         let stamp = Stamp::of(&stat);
         let known = self.known.get(&PathBytes::new(path.to_vec()));
-        let content = match known.filter(|(known, _)| *known == stamp) {
-            Some((_, content)) => Some(*content),
-            None => {
-                let read = digest(&mut &file, &mut io::sink(), u64::MAX, &Patience::endless())?;
-                read.map(|(id, _)| id)
-            }
+        let content = if let Some((_, content)) = known.filter(|(known, _)| *known == stamp) {
+            Some(*content)
+        } else {
+            let read = digest(&mut &file, &mut io::sink(), u64::MAX, &Patience::endless())?;
+            read.map(|(id, _)| id)
         };
         if content != Some(holds) {
             return Ok(false);
@@ -418,8 +416,13 @@ fn open_up(folder: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
+/// A mode as the system takes it, where it is of another type.
 fn raw(mode: u32) -> Mode {
-    Mode::from_bits_truncate(mode.into())
+    Mode::from_bits_truncate(narrowed(mode))
+}
+
+fn narrowed<T: TryFrom<u32> + Default>(mode: u32) -> T {
+    T::try_from(mode).unwrap_or_default()
 }
 
 fn swapped() -> io::Error {

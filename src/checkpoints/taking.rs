@@ -225,7 +225,8 @@ impl<'a> Taker<'a> {
         };
         let stat = fstat(&file).map_err(io::Error::from)?;
         let after = Stamp::of(&stat);
-        if !content.is_whole && !(after.holds_as(&before) && content.bytes == before.size) {
+        let held_still = after.holds_as(&before) && content.bytes == before.size;
+        if !content.is_whole && !held_still {
             return Ok(Look::Again);
         }
         if after == before {

@@ -1,14 +1,17 @@
+//! What checkpoints are held to. `random` makes trees of any kind, `diffs` tells them apart.
+
+mod diffs;
+mod random;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::sync::atomic::AtomicBool;
 
 use cap_std::ambient_authority;
-use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{Clock as _, FileDiffStatus, SystemClock};
+use crate::domain::{Clock as _, SystemClock};
 
 const ROOM: CheckpointLimits = CheckpointLimits {
     max_bytes: 64 * 1024 * 1024,
@@ -17,18 +20,6 @@ const ROOM: CheckpointLimits = CheckpointLimits {
     max_depth: 20,
     max_turns: 50,
     timeout: Duration::from_mins(1),
-};
-
-const DIFFS: DiffLimits = DiffLimits {
-    file_max_bytes: 10_000,
-    max_bytes: 10_000,
-    files_max: 100,
-    timeout: Duration::from_secs(10),
-};
-
-const ORDER: DiffOrder = DiffOrder {
-    path: None,
-    context: 3,
 };
 
 /// A workspace, and where its checkpoints are.
@@ -47,7 +38,7 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("workspace")).unwrap();
         let dir = Dir::open_ambient_dir(folder.path().join("workspace"), ambient_authority()).unwrap();
-        let checkpoints = Checkpoints::new(&folder.path().join("checkpoints"), limits).unwrap();
+        let checkpoints = Checkpoints::new(&folder.path().join("checkpoints"), limits);
         let kept = checkpoints.of(
             TenantId::generate(&SystemClock),
             SessionId::generate(&SystemClock),
@@ -95,7 +86,9 @@ impl Place {
     fn count(&self, folder: &str) -> usize {
         let mut seen = BTreeMap::new();
         look(&self.kept.folder.join(folder), &OsString::new(), &mut seen);
-        seen.values().filter(|seen| matches!(seen, Seen::File(..))).count()
+        seen.values()
+            .filter(|seen| matches!(seen, Seen::File(..)))
+            .count()
     }
 }
 
@@ -130,144 +123,16 @@ fn look(folder: &Path, path: &OsString, seen: &mut BTreeMap<OsString, Seen>) {
     }
 }
 
-/// Something in a tree that a test makes.
-#[derive(Debug, Clone)]
-enum Made {
-    Folder(u32),
-    File(u32, Vec<u8>),
-    Link(Vec<u8>),
-}
-
-/// Names that a shell, a terminal or a careless program would stumble over.
-fn name() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![
-        Just("a".as_bytes().to_vec()),
-        Just("b".as_bytes().to_vec()),
-        Just("ünïcödé 文件".as_bytes().to_vec()),
-        Just(b"-rf *".to_vec()),
-        Just(b"new\nline".to_vec()),
-        Just(b"%41%".to_vec()),
-        Just(b"\xff\xfe".to_vec()),
-        Just(b".paddock-restore-1".to_vec()),
-    ]
-}
-
-fn made() -> impl Strategy<Value = Made> {
-    prop_oneof![
-        prop_oneof![Just(0o700_u32), Just(0o755), Just(0o1777), Just(0o2750)].prop_map(Made::Folder),
-        (
-            prop_oneof![Just(0o600_u32), Just(0o644), Just(0o755), Just(0o444)],
-            prop::collection::vec(any::<u8>(), 0..20)
-        )
-            .prop_map(|(mode, bytes)| Made::File(mode, bytes)),
-        prop_oneof![
-            Just(b"a".to_vec()),
-            Just(b"../../nowhere".to_vec()),
-            Just(b"/etc/passwd".to_vec()),
-            Just(b"\xff".to_vec())
-        ]
-        .prop_map(Made::Link),
-    ]
-}
-
-fn trees() -> impl Strategy<Value = Vec<(Vec<Vec<u8>>, Made)>> {
-    prop::collection::vec((prop::collection::vec(name(), 1..5), made()), 0..25)
-}
-
-/// Makes what is asked for, as far as it can be: what is in the way of something else stays.
-fn make(root: &Path, tree: &[(Vec<Vec<u8>>, Made)]) {
-    let mut modes = Vec::new();
-    for (names, made) in tree {
-        let mut path = root.to_owned();
-        for name in names.iter().take(names.len() - 1) {
-            if !std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
-                break;
-            }
-            path.push(OsString::from_vec(name.clone()));
-            if std::fs::symlink_metadata(&path).is_err() {
-                std::fs::create_dir(&path).unwrap();
-            }
-        }
-        let is_folder = std::fs::symlink_metadata(&path).unwrap().is_dir();
-        path.push(OsString::from_vec(names.last().unwrap().clone()));
-        if !is_folder || std::fs::symlink_metadata(&path).is_ok() {
-            continue;
-        }
-        match made {
-            Made::Folder(mode) => {
-                std::fs::create_dir(&path).unwrap();
-                modes.push((path, *mode));
-            }
-            Made::File(mode, bytes) => {
-                std::fs::write(&path, bytes).unwrap();
-                modes.push((path, *mode));
-            }
-            Made::Link(to) => symlink(std::ffi::OsStr::from_bytes(to), &path).unwrap(),
-        }
-    }
-    for (path, mode) in modes {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-    }
-}
-
-fn clear(root: &Path) {
-    for entry in std::fs::read_dir(root).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            std::fs::remove_dir_all(entry.path()).unwrap();
-        } else {
-            std::fs::remove_file(entry.path()).unwrap();
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
-
-    #[test]
-    fn any_tree_is_what_it_was_whatever_took_its_place(first in trees(), second in trees(), keeps in any::<bool>()) {
-        let place = Place::new();
-        make(&place.path(""), &first);
-        let before = place.shown();
-        let (one, _) = place.take();
-        if !keeps {
-            clear(&place.path(""));
-        }
-        make(&place.path(""), &second);
-        let between = place.shown();
-        let (two, _) = place.take();
-        place.restore(one);
-        prop_assert_eq!(&place.shown(), &before);
-        prop_assert_eq!(place.restore(one), Restored::default(), "nothing is left to be done");
-        place.restore(two);
-        prop_assert_eq!(&place.shown(), &between);
-        // And in a folder of its own, as a fork has it.
-        let fork = tempfile::tempdir().unwrap();
-        let dir = Dir::open_ambient_dir(fork.path(), ambient_authority()).unwrap();
-        place.kept.restore(one, Moment::Before, &dir).unwrap();
-        let mut seen = BTreeMap::new();
-        look(fork.path(), &OsString::new(), &mut seen);
-        prop_assert_eq!(&seen, &before);
-        // What is the same is kept once.
-        let distinct: std::collections::BTreeSet<_> = before
-            .values()
-            .chain(between.values())
-            .filter_map(|seen| match seen {
-                Seen::File(_, bytes) => Some(bytes),
-                _ => None,
-            })
-            .collect();
-        prop_assert_eq!(place.count("objects"), distinct.len());
-    }
-}
-
 #[test]
 fn what_did_not_change_is_neither_read_nor_kept_again() {
     let place = Place::new();
     place.write("a", "one");
     place.write("b", "other");
     let old = std::time::SystemTime::UNIX_EPOCH;
-    let file = std::fs::File::options().write(true).open(place.path("a")).unwrap();
+    let file = std::fs::File::options()
+        .write(true)
+        .open(place.path("a"))
+        .unwrap();
     file.set_modified(old).unwrap();
     let (_, first) = place.take();
     assert_eq!((first.files, first.bytes, first.stored_bytes), (2, 8, 8));
@@ -286,7 +151,10 @@ fn what_did_not_change_is_neither_read_nor_kept_again() {
         if read() == 2 {
             break last;
         }
-        assert!(waited.elapsed() < Duration::from_mins(1), "they never come of age");
+        assert!(
+            waited.elapsed() < Duration::from_mins(1),
+            "they never come of age"
+        );
         std::thread::sleep(Duration::from_millis(50));
     };
     assert_eq!((last.files, last.stored_bytes), (2, 0));
@@ -294,7 +162,10 @@ fn what_did_not_change_is_neither_read_nor_kept_again() {
     // A time that is set back does not hide a change: what is said of a file changes with it.
     let modified = std::fs::metadata(place.path("b")).unwrap().modified().unwrap();
     place.write("b", "OTHER");
-    let file = std::fs::File::options().write(true).open(place.path("b")).unwrap();
+    let file = std::fs::File::options()
+        .write(true)
+        .open(place.path("b"))
+        .unwrap();
     file.set_modified(modified).unwrap();
     let (turn, changed) = place.take();
     assert_eq!(changed.stored_bytes, 5);
@@ -325,7 +196,11 @@ fn what_is_not_kept_is_told_and_stays_as_it_is() {
     assert_eq!(restored.not_kept, ["big", "deep/deeper", "socket"]);
     let read = |path: &str| std::fs::read_to_string(place.path(path)).unwrap();
     assert_eq!(
-        (read("big").as_str(), read("small").as_str(), read("deep/deeper/file").as_str()),
+        (
+            read("big").as_str(),
+            read("small").as_str(),
+            read("deep/deeper/file").as_str()
+        ),
         ("123456", "1234", "y")
     );
     assert!(place.path("socket").exists() && !place.path("new").exists());
@@ -342,7 +217,10 @@ fn a_workspace_that_is_too_much_has_a_checkpoint_that_says_so() {
             },
             CheckpointFailure::TooManyEntries,
         ),
-        (CheckpointLimits { max_bytes: 5, ..ROOM }, CheckpointFailure::TooLarge),
+        (
+            CheckpointLimits { max_bytes: 5, ..ROOM },
+            CheckpointFailure::TooLarge,
+        ),
     ] {
         let place = Place::with(limits);
         for name in ["a", "b", "c"] {
@@ -411,7 +289,14 @@ fn what_a_crash_left_is_in_nobodys_way() {
     let (turn, _) = place.take();
     let folder = &place.kept.folder;
     std::fs::create_dir_all(folder.join("waiting")).unwrap();
-    for left in ["waiting/1", "waiting/record", "waiting/now", "waiting/index", "held.json", "index.json"] {
+    for left in [
+        "waiting/1",
+        "waiting/record",
+        "waiting/now",
+        "waiting/index",
+        "held.json",
+        "index.json",
+    ] {
         std::fs::write(folder.join(left), "half").unwrap();
     }
     let (_, again) = place.take();
@@ -429,7 +314,8 @@ fn what_is_not_what_was_kept_is_never_given_back() {
     let (turn, _) = place.take();
     let id = ObjectId::of(b"text");
     let text = id.to_string();
-    let object = place.kept.folder.join("objects").join(&text[..2]).join(&text[2..]);
+    let (first, rest) = text.split_at(2);
+    let object = place.kept.folder.join("objects").join(first).join(rest);
     std::fs::write(&object, "TEXT").unwrap();
     place.write("file", "now");
     let refused = place.kept.restore(turn, Moment::Before, &place.dir);
@@ -483,7 +369,10 @@ fn nothing_that_links_lead_to_is_read_or_changed() {
     assert_eq!(taken.files, 0, "links are links");
     place.restore(turn);
     assert_eq!(std::fs::read_to_string(outside.join("secret")).unwrap(), "secret");
-    assert_eq!(std::fs::read_to_string(place.path("folder/secret")).unwrap(), "mine");
+    assert_eq!(
+        std::fs::read_to_string(place.path("folder/secret")).unwrap(),
+        "mine"
+    );
     place.restore(linked);
     assert_eq!(std::fs::read_link(place.path("folder")).unwrap(), outside);
     assert_eq!(std::fs::read_to_string(outside.join("secret")).unwrap(), "secret");
@@ -595,7 +484,13 @@ fn taking_one_is_given_up_when_it_is_told_to_be_and_when_it_takes_too_long() {
             .kept
             .take(&place.dir, turn, Moment::Before, SystemClock.now(), &patience);
         assert_eq!(taken.unwrap_err().reason(), reason);
-        let failures: Vec<_> = place.kept.list().unwrap().iter().map(|kept| kept.failure).collect();
+        let failures: Vec<_> = place
+            .kept
+            .list()
+            .unwrap()
+            .iter()
+            .map(|kept| kept.failure)
+            .collect();
         assert_eq!(failures.last(), Some(&Some(reason)));
     }
 }
@@ -606,111 +501,15 @@ fn nobody_else_reads_what_is_kept() {
     place.write("file", "text");
     place.take();
     let mut seen = BTreeMap::new();
-    look(&place.folder.path().join("checkpoints"), &OsString::new(), &mut seen);
+    look(
+        &place.folder.path().join("checkpoints"),
+        &OsString::new(),
+        &mut seen,
+    );
     assert!(seen.len() > 5);
     for (path, seen) in seen {
         if let Seen::Folder(mode) = seen {
             assert_eq!(mode & 0o077, 0, "{}", path.display());
         }
     }
-}
-
-#[test]
-fn a_diff_tells_what_was_added_changed_moved_and_removed() {
-    let place = Place::new();
-    place.write("changed", "one\ntwo\nthree\n");
-    place.write("gone", "old\n");
-    place.write("moved", "the same\n");
-    place.write("tool", "#!/bin/sh\n");
-    place.write("picture", b"\x00\x01");
-    place.write("same", "same");
-    let diff = place.diff_of(
-        |place| {
-            place.write("changed", "one\n2\nthree\nfour");
-            std::fs::remove_file(place.path("gone")).unwrap();
-            std::fs::rename(place.path("moved"), place.path("to")).unwrap();
-            std::fs::set_permissions(place.path("tool"), std::fs::Permissions::from_mode(0o755)).unwrap();
-            place.write("picture", b"\x00\x02");
-            place.write("new", "new\n");
-            symlink("same", place.path("link")).unwrap();
-        },
-        &ORDER,
-        DIFFS,
-    );
-    let told: Vec<_> = diff
-        .files
-        .iter()
-        .map(|file| (file.path.as_str(), file.status, file.additions, file.deletions))
-        .collect();
-    assert_eq!(
-        told,
-        [
-            ("changed", FileDiffStatus::Modified, 2, 1),
-            ("gone", FileDiffStatus::Deleted, 0, 1),
-            ("link", FileDiffStatus::Added, 1, 0),
-            ("new", FileDiffStatus::Added, 1, 0),
-            ("picture", FileDiffStatus::Modified, 0, 0),
-            ("to", FileDiffStatus::Renamed, 0, 0),
-            ("tool", FileDiffStatus::Modified, 0, 0),
-        ]
-    );
-    assert_eq!((diff.additions, diff.deletions, diff.truncated), (4, 2, false));
-    let text = diff.to_unified();
-    for part in [
-        "@@ -1,3 +1,4 @@\n one\n-two\n+2\n three\n+four\n\\ No newline at end of file\n",
-        "--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+new\n",
-        "deleted file mode 100644\n--- a/gone\n+++ /dev/null\n@@ -1 +0,0 @@\n-old\n",
-        "new file mode 120000\n--- /dev/null\n+++ b/link\n@@ -0,0 +1 @@\n+same\n\\ No newline at end of file\n",
-        "Binary files a/picture and b/picture differ\n",
-        "rename from moved\nrename to to\n",
-        "old mode 100644\nnew mode 100755\n",
-    ] {
-        assert!(text.contains(part), "{part}\nis not in\n{text}");
-    }
-}
-
-#[test]
-fn a_diff_is_of_one_part_where_that_is_asked_for_and_never_too_much() {
-    let place = Place::new();
-    for folder in ["a", "ab"] {
-        std::fs::create_dir(place.path(folder)).unwrap();
-        place.write(&format!("{folder}/file"), "");
-    }
-    place.write("large", "");
-    let change = |place: &Place| {
-        place.write("a/file", "x\n".repeat(100));
-        place.write("ab/file", "y\n");
-        place.write("large", "z\n".repeat(200));
-    };
-    let of = |path: &str| DiffOrder {
-        path: Some(path.to_owned()),
-        context: 0,
-    };
-    let diff = place.diff_of(change, &of("a"), DIFFS);
-    assert_eq!(diff.files.len(), 1, "{diff:?}");
-    assert_eq!(diff.files[0].path, "a/file");
-    let reset = || {
-        for file in ["a/file", "ab/file", "large"] {
-            place.write(file, "");
-        }
-    };
-    reset();
-    let few = DiffLimits { files_max: 1, ..DIFFS };
-    let diff = place.diff_of(change, &ORDER, few);
-    assert_eq!((diff.files.len(), diff.truncated), (1, true));
-    reset();
-    let small = DiffLimits {
-        file_max_bytes: 300,
-        max_bytes: 100,
-        ..DIFFS
-    };
-    let diff = place.diff_of(change, &ORDER, small);
-    let told: Vec<_> = diff
-        .files
-        .iter()
-        .map(|file| (file.truncated, file.hunks.len(), file.additions))
-        .collect();
-    // Too much text; nothing left for the next; too long to be compared.
-    assert_eq!(told, [(true, 0, 100), (false, 1, 1), (true, 0, 0)]);
-    assert!(diff.truncated);
 }

@@ -1,7 +1,7 @@
 //! What a workspace was like: its files, folders and links, without the contents.
 
 use std::ffi::OsStr;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -58,7 +58,8 @@ impl From<PathBytes> for String {
         for chunk in path.0.utf8_chunks() {
             text.push_str(&chunk.valid().replace('%', "%25"));
             for byte in chunk.invalid() {
-                text.push_str(&format!("%{byte:02x}"));
+                // Text takes all that is written to it.
+                let _written = write!(text, "%{byte:02x}");
             }
         }
         text

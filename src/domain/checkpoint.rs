@@ -50,7 +50,7 @@ pub enum CheckpointFailure {
 }
 
 /// What a workspace was like at a moment of a turn, without its content.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Its place among the session's, from 1.
     pub number: u64,

@@ -6,7 +6,7 @@ use super::conversation::{UpTo, copy_conversation};
 use super::error::Error;
 use super::sessions::{SessionDetails, SessionService, off_the_worker};
 use crate::agent::{Agents, Folders, IdleSession};
-use crate::checkpoints::{Checkpoints, DiffLimits, DiffOrder};
+use crate::checkpoints::{DiffLimits, DiffOrder};
 use crate::domain::{
     Checkpoint, ClaudeSessionId, Clock, Diff, EventBody, Moment, Page, Principal, Session, SessionChange,
     SessionId, TurnId,
@@ -36,7 +36,6 @@ pub struct CheckpointService {
     agents: Agents,
     sessions: Arc<SessionService>,
     clock: Arc<dyn Clock>,
-    checkpoints: Checkpoints,
     diffs: DiffLimits,
 }
 
@@ -48,7 +47,6 @@ impl CheckpointService {
         agents: Agents,
         sessions: Arc<SessionService>,
         clock: Arc<dyn Clock>,
-        checkpoints: Checkpoints,
         diffs: DiffLimits,
     ) -> Self {
         Self {
@@ -56,7 +54,6 @@ impl CheckpointService {
             agents,
             sessions,
             clock,
-            checkpoints,
             diffs,
         }
     }
@@ -70,8 +67,8 @@ impl CheckpointService {
         limit: u32,
     ) -> Result<Page<Checkpoint, u64>, Error> {
         let session = self.sessions.find(caller, id).await?;
-        let kept = self.checkpoints.of(session.tenant, session.id);
-        let mut all = off_the_worker(move || Ok(kept.list().map_err(unreadable)?)).await?;
+        let kept = self.agents.checkpoints(session.tenant, session.id);
+        let mut all = off_the_worker(move || kept.list().map_err(unreadable)).await?;
         all.reverse();
         all.retain(|checkpoint| before.is_none_or(|before| checkpoint.number < before));
         all.truncate(limit as usize + 1);
@@ -88,7 +85,7 @@ impl CheckpointService {
     ) -> Result<Diff, Error> {
         let session = self.sessions.find(caller, id).await?;
         self.find_turn(caller, id, turn).await?;
-        let (kept, limits) = (self.checkpoints.of(session.tenant, session.id), self.diffs);
+        let (kept, limits) = (self.agents.checkpoints(session.tenant, session.id), self.diffs);
         off_the_worker(move || Ok(kept.diff(turn, &order, limits)?)).await
     }
 
@@ -102,7 +99,7 @@ impl CheckpointService {
         let session = self.sessions.find_usable(caller, id).await?;
         self.find_turn(caller, id, order.turn).await?;
         if order.files {
-            let kept = self.checkpoints.of(session.tenant, session.id);
+            let kept = self.agents.checkpoints(session.tenant, session.id);
             off_the_worker(move || Ok(kept.tree(order.turn, Moment::Before).map(|_| ())?)).await?;
         }
         let folders = self.sessions.make_folders(caller, &session).await?;
@@ -110,7 +107,10 @@ impl CheckpointService {
         // Half of it would be worse than none: it goes on when the caller has gone.
         let done = self.agents.to_its_end(async move {
             let idle = service.agents.hold_idle(by.tenant, id).await?;
-            service.go_back(&by, &idle, &folders, order).await.map(|session| (session, folders))
+            service
+                .go_back(&by, &idle, &folders, order)
+                .await
+                .map(|session| (session, folders))
         });
         let (session, folders) = done.await.unwrap_or_else(|| {
             Err(Error::ShuttingDown {
@@ -138,15 +138,17 @@ impl CheckpointService {
         let session = idle.session().await?;
         idle.end_agent().await;
         // What can fail without harm comes first.
-        let anew = match conversation {
-            true => Some(self.copy(idle, &session, turn).await?),
-            false => None,
+        let anew = if conversation {
+            Some(self.copy(idle, &session, turn).await?)
+        } else {
+            None
         };
         let mut not_kept = Vec::new();
         if files {
-            let kept = self.checkpoints.of(session.tenant, session.id);
+            let kept = self.agents.checkpoints(session.tenant, session.id);
             let workspace = folders.workspace.dir().try_clone().map_err(unreadable)?;
-            let restored = off_the_worker(move || Ok(kept.restore(turn, Moment::Before, &workspace)?)).await?;
+            let restored =
+                off_the_worker(move || Ok(kept.restore(turn, Moment::Before, &workspace)?)).await?;
             tracing::info!(session.id = %session.id, turn.id = %turn, written = restored.written,
                 removed = restored.removed, not_kept = restored.not_kept.len(), "a workspace is as it was before a turn");
             not_kept = restored.not_kept;
@@ -156,7 +158,10 @@ impl CheckpointService {
         if let Some(change) = anew {
             idle.check()?;
             // From here on the next turn knows no more than it did before that turn.
-            let changed = self.store.update_session(session.tenant, session.id, &change).await?;
+            let changed = self
+                .store
+                .update_session(session.tenant, session.id, &change)
+                .await?;
             session = changed.ok_or(Error::SessionClosed)?;
         }
         idle.record(vec![EventBody::SessionRewound {

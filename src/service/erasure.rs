@@ -119,7 +119,8 @@ impl ErasureService {
             if round > 0 && !found {
                 break;
             }
-            let (workspaces, name, owner) = (Arc::clone(&self.workspaces), tenant.name.clone(), user.cloned());
+            let (workspaces, name, owner) =
+                (Arc::clone(&self.workspaces), tenant.name.clone(), user.cloned());
             off_the_worker(move || match owner {
                 Some(user) => workspaces.remove_user(&name, &user),
                 None => workspaces.remove_tenant(&name),

@@ -8,7 +8,6 @@ use super::conversation::{UpTo, copy_conversation, history};
 use super::error::Error;
 use super::sessions::{SessionDetails, SessionService, off_the_worker};
 use crate::agent::Agents;
-use crate::checkpoints::Checkpoints;
 use crate::domain::{
     ClaudeSessionId, Clock, EventBody, EventId, Moment, Principal, Session, SessionId, Subdir, TurnId,
 };
@@ -43,7 +42,6 @@ pub struct ForkService {
     agents: Agents,
     sessions: Arc<SessionService>,
     clock: Arc<dyn Clock>,
-    checkpoints: Checkpoints,
     limits: CopyLimits,
 }
 
@@ -55,7 +53,6 @@ impl ForkService {
         agents: Agents,
         sessions: Arc<SessionService>,
         clock: Arc<dyn Clock>,
-        checkpoints: Checkpoints,
         limits: CopyLimits,
     ) -> Self {
         Self {
@@ -63,7 +60,6 @@ impl ForkService {
             agents,
             sessions,
             clock,
-            checkpoints,
             limits,
         }
     }
@@ -87,13 +83,7 @@ impl ForkService {
         let history = history(&*self.store, caller.tenant, id, up_to).await?;
         let stored = self.store.read_transcript(caller.tenant, id).await?;
         let conversation = ClaudeSessionId::generate(&*self.clock);
-        let copied = copy_conversation(
-            &stored,
-            original.claude_session_id,
-            conversation,
-            up_to,
-            &history,
-        )?;
+        let copied = copy_conversation(&stored, original.claude_session_id, conversation, up_to, &history)?;
         let now = self.clock.now();
         let fork = Session {
             id: SessionId::generate(&*self.clock),
@@ -113,7 +103,8 @@ impl ForkService {
         let folders = self.sessions.make_folders(caller, &fork).await?;
         if order.copy_workspace {
             let from = self.sessions.folders(caller, &original).await?.workspace;
-            self.fill(&original, order.before, from, &folders.workspace).await?;
+            self.fill(&original, order.before, from, &folders.workspace)
+                .await?;
         }
         self.sessions.insert(caller, &fork).await?;
         for (path, lines) in &copied.files {
@@ -148,7 +139,7 @@ impl ForkService {
         let Some(turn) = before else {
             return off_the_worker(move || Ok(copy_tree(from.dir(), &to, limits)?)).await;
         };
-        let kept = self.checkpoints.of(original.tenant, original.id);
+        let kept = self.agents.checkpoints(original.tenant, original.id);
         let session = original.id;
         off_the_worker(move || {
             let failed = |error| Error::Copy(CopyError::Failed(error));

@@ -14,7 +14,7 @@ pub struct CheckpointsSection {
     /// Whether checkpoints are taken in sessions that do not say otherwise (options.checkpoints).
     pub enabled: bool,
     /// The folder that they lie in, one folder a session. Several instances share it, as they share workspaces. Null:
-    /// `checkpoints` beside agent.homes_dir.
+    /// `checkpoints` beside `agent.homes_dir`.
     pub dir: Option<PathBuf>,
     /// How much is kept of one session, in bytes. The oldest checkpoints go first. A workspace whose files are larger together
     /// has none.
@@ -84,6 +84,11 @@ impl CheckpointsSection {
                 &format!("checkpoints.{name}: must be more than 0"),
             );
         }
+        require(
+            self.dir.as_ref().is_none_or(|dir| !dir.as_os_str().is_empty()),
+            problems,
+            "checkpoints.dir: must not be empty; null is the usual one",
+        );
         require(
             (1..=256).contains(&self.max_depth),
             problems,

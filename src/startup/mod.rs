@@ -66,9 +66,6 @@ pub enum StartupError {
     /// The folder for private homes cannot be used.
     #[error("the folder for private homes cannot be used (agent.homes_dir)")]
     Homes(#[source] std::io::Error),
-    /// The folder for checkpoints has no path.
-    #[error("the folder for checkpoints cannot be used (checkpoints.dir)")]
-    Checkpoints(#[source] std::io::Error),
     /// What fences agents in.
     #[error(transparent)]
     Fence(#[from] fence::FenceError),
@@ -183,7 +180,6 @@ impl Application {
             settings.user.auto_create_dir,
         )?);
         let homes = Homes::open(&settings.agent.homes_dir).map_err(StartupError::Homes)?;
-        let checkpoints = parts::checkpoints(&settings).map_err(StartupError::Checkpoints)?;
         let scripted_model = scripted_model(&settings)?;
         let guardian = parts::guardian(settings.agent.guardian_path.clone());
         let fence = fence::build(&settings, guardian.as_deref(), &homes).await?;
@@ -211,7 +207,6 @@ impl Application {
                 shutdown: shutdown.clone(),
                 cluster: cluster.clone(),
                 resuming,
-                checkpoints: checkpoints.clone(),
             },
         );
         settle_left_over(&agents, cluster.as_ref(), &*store, &*clock).await?;
@@ -238,7 +233,6 @@ impl Application {
             store: Arc::clone(&store),
             agents: agents.clone(),
             workspaces,
-            checkpoints,
             clock: Arc::clone(&clock),
             shutdown: shutdown.clone(),
             isolation,

@@ -218,7 +218,8 @@ pub(super) fn agent_settings(settings: &Settings) -> AgentSettings {
             delta_segment_bytes: settings.events.delta_segment_bytes,
         },
         transcript_buffer_bytes: agent.transcript_buffer_bytes,
-        checkpoints: settings.checkpoints.enabled,
+        checkpoints: checkpoints(settings),
+        checkpoints_by_default: settings.checkpoints.enabled,
     }
 }
 
@@ -351,7 +352,7 @@ pub(super) fn copy_limits(settings: &Settings) -> CopyLimits {
 }
 
 /// What workspaces were like before and after turns.
-pub(super) fn checkpoints(settings: &Settings) -> std::io::Result<Checkpoints> {
+fn checkpoints(settings: &Settings) -> Checkpoints {
     let kept = &settings.checkpoints;
     let limits = CheckpointLimits {
         max_bytes: kept.max_bytes,

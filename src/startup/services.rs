@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::{parts, webhooks};
 use crate::agent::Agents;
 use crate::api::HttpMetrics;
-use crate::checkpoints::Checkpoints;
 use crate::cluster::Cluster;
 use crate::domain::Clock;
 use crate::gateway::Gateway;
@@ -16,9 +15,9 @@ use crate::security::sealing::SealingKeys;
 use crate::security::webhook_signing::WebhookSigner;
 use crate::security::workspace::Workspaces;
 use crate::service::{
-    AuthenticationService, CheckpointService, CredentialService, DeliveryMetrics, ErasureService, EventRules, EventService,
-    FileService, ForkService, HealthService, Idempotency, MetricsService, ModelService, PeerService,
-    PermissionService, Services, SessionRules, SessionService, SpendingService, SteeringService,
+    AuthenticationService, CheckpointService, CredentialService, DeliveryMetrics, ErasureService, EventRules,
+    EventService, FileService, ForkService, HealthService, Idempotency, MetricsService, ModelService,
+    PeerService, PermissionService, Services, SessionRules, SessionService, SpendingService, SteeringService,
     TenantService, TurnRules, TurnService, WebhookService,
 };
 use crate::settings::Settings;
@@ -30,7 +29,6 @@ pub(super) struct Parts<'a> {
     pub(super) store: Arc<dyn Store>,
     pub(super) agents: Agents,
     pub(super) workspaces: Arc<Workspaces>,
-    pub(super) checkpoints: Checkpoints,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) shutdown: Shutdown,
     pub(super) isolation: Level,
@@ -87,22 +85,7 @@ impl Parts<'_> {
             Arc::clone(&turns),
             self.cluster.clone(),
         );
-        let forks = ForkService::new(
-            store(),
-            agents(),
-            Arc::clone(&sessions),
-            clock(),
-            self.checkpoints.clone(),
-            parts::copy_limits(settings),
-        );
-        let checkpoints = CheckpointService::new(
-            store(),
-            agents(),
-            Arc::clone(&sessions),
-            clock(),
-            self.checkpoints.clone(),
-            parts::diff_limits(settings),
-        );
+        let (forks, checkpoints) = (self.forks(&sessions), self.checkpoints(&sessions));
         let tenants = Arc::new(TenantService::new(
             store(),
             Arc::clone(self.limits.tenants()),
@@ -182,6 +165,26 @@ impl Parts<'_> {
                 read_batch: self.settings.events.read_batch,
                 recheck_interval: self.settings.auth.recheck_interval,
             },
+        )
+    }
+
+    fn forks(&self, sessions: &Arc<SessionService>) -> ForkService {
+        ForkService::new(
+            Arc::clone(&self.store),
+            self.agents.clone(),
+            Arc::clone(sessions),
+            Arc::clone(&self.clock),
+            parts::copy_limits(self.settings),
+        )
+    }
+
+    fn checkpoints(&self, sessions: &Arc<SessionService>) -> CheckpointService {
+        CheckpointService::new(
+            Arc::clone(&self.store),
+            self.agents.clone(),
+            Arc::clone(sessions),
+            Arc::clone(&self.clock),
+            parts::diff_limits(self.settings),
         )
     }
 

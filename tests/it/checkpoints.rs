@@ -48,7 +48,12 @@ async fn what_a_command_changed_is_told_in_its_turns_diff() {
     let app = AppBuilder::real().start();
     let client = app.client();
     let id = session(&client).await;
-    turn(&client, &id, "% bash printf 'one\\ntwo\\n' > a.txt; printf x > gone\n% say done").await;
+    turn(
+        &client,
+        &id,
+        "% bash printf 'one\\ntwo\\n' > a.txt; printf x > gone\n% say done",
+    )
+    .await;
     let second = turn(
         &client,
         &id,
@@ -89,12 +94,24 @@ async fn what_a_command_changed_is_told_in_its_turns_diff() {
     let listed = checkpoints(&client, &id).await;
     let told: Vec<_> = listed
         .iter()
-        .map(|kept| (kept["turn_id"].as_str().unwrap(), kept["moment"].as_str().unwrap()))
+        .map(|kept| {
+            (
+                kept["turn_id"].as_str().unwrap(),
+                kept["moment"].as_str().unwrap(),
+            )
+        })
         .collect();
-    assert_eq!(told[..3], [(&*third, "after"), (&*third, "before"), (&*second, "after")]);
+    assert_eq!(
+        told[..3],
+        [(&*third, "after"), (&*third, "before"), (&*second, "after")]
+    );
     assert_eq!(listed.len(), 6);
     assert_eq!(
-        (&listed[0]["files"], &listed[0]["stored_bytes"], &listed[0]["failure"]),
+        (
+            &listed[0]["files"],
+            &listed[0]["stored_bytes"],
+            &listed[0]["failure"]
+        ),
         (&json!(2), &json!(0), &Value::Null)
     );
     let page = client
@@ -133,7 +150,11 @@ async fn a_rewind_makes_files_and_conversation_what_they_were_and_can_itself_be_
         .await
         .expect(200)
         .body;
-    let before = client.get(&format!("/api/v1/sessions/{id}")).await.expect(200).body;
+    let before = client
+        .get(&format!("/api/v1/sessions/{id}"))
+        .await
+        .expect(200)
+        .body;
     // Before the second: the first is known, and no more.
     let rewound = rewind(&client, &id, &second, &json!({})).await.expect(200);
     assert_eq!(rewound.text("session_id"), id);
@@ -147,7 +168,10 @@ async fn a_rewind_makes_files_and_conversation_what_they_were_and_can_itself_be_
         "You asked me to remember the number 1."
     );
     let asked = app.model_requests().await.pop().unwrap()["body"]["messages"].to_string();
-    assert!(!asked.contains("number 2") && !asked.contains("number 3"), "{asked}");
+    assert!(
+        !asked.contains("number 2") && !asked.contains("number 3"),
+        "{asked}"
+    );
     // The log has all of it, and says so.
     let after = client
         .get(&format!("/api/v1/sessions/{id}/messages"))
@@ -193,7 +217,11 @@ async fn a_rewind_makes_files_and_conversation_what_they_were_and_can_itself_be_
     for _ in 0..2 {
         rewind(&client, &id, &second, &json!({})).await.expect(200);
     }
-    let now = client.get(&format!("/api/v1/sessions/{id}")).await.expect(200).body;
+    let now = client
+        .get(&format!("/api/v1/sessions/{id}"))
+        .await
+        .expect(200)
+        .body;
     assert_eq!(now["created_at"], before["created_at"]);
     // It holds without this server, and without the agent's home.
     let folder = app.stop();
@@ -239,7 +267,10 @@ async fn a_fork_can_begin_before_a_turn_with_the_files_as_they_were() {
         .expect(201);
     let fork = fork.text("session_id");
     let read = |path: &str| std::fs::read_to_string(app.workspace("alice").join(path)).unwrap();
-    assert_eq!((read("one/a.txt").as_str(), read("two/a.txt").as_str()), ("second\n", "first\n"));
+    assert_eq!(
+        (read("one/a.txt").as_str(), read("two/a.txt").as_str()),
+        ("second\n", "first\n")
+    );
     assert_eq!(
         client.answer(&fork, WHICH).await,
         "You asked me to remember the number 1."
@@ -262,7 +293,12 @@ async fn a_fork_can_begin_before_a_turn_with_the_files_as_they_were() {
         .expect(200)
         .body
         .to_string();
-    for (word, is_there) in [("number 1.", true), ("number 2.", false), ("number 3.", false), ("number 4.", true)] {
+    for (word, is_there) in [
+        ("number 1.", true),
+        ("number 2.", false),
+        ("number 3.", false),
+        ("number 4.", true),
+    ] {
         assert_eq!(messages.contains(word), is_there, "{word} {messages}");
     }
     assert_eq!(
@@ -283,7 +319,9 @@ async fn a_session_that_keeps_none_has_none_and_the_servers_default_is_for_those
     let id = client.session("alice").await;
     let turn_id = turn(&client, &id, "hello").await;
     assert_eq!(checkpoints(&client, &id).await, Vec::<Value>::new());
-    diff(&client, &id, &turn_id, "").await.problem(404, "checkpoint_not_found");
+    diff(&client, &id, &turn_id, "")
+        .await
+        .problem(404, "checkpoint_not_found");
     rewind(&client, &id, &turn_id, &json!({}))
         .await
         .problem(404, "checkpoint_not_found");
@@ -295,12 +333,24 @@ async fn a_session_that_keeps_none_has_none_and_the_servers_default_is_for_those
         .await
         .problem(404, "checkpoint_not_found");
     let unknown = format!("trn_{}", "0".repeat(32));
-    diff(&client, &id, &unknown, "").await.problem(404, "turn_not_found");
-    rewind(&client, &id, &unknown, &json!({})).await.problem(404, "turn_not_found");
-    rewind(&client, &id, &turn_id, &json!({"files": false, "conversation": false}))
+    diff(&client, &id, &unknown, "")
         .await
-        .problem(422, "validation_failed");
-    assert!(!app.folder.path().join("checkpoints").exists(), "nothing is made for nothing");
+        .problem(404, "turn_not_found");
+    rewind(&client, &id, &unknown, &json!({}))
+        .await
+        .problem(404, "turn_not_found");
+    rewind(
+        &client,
+        &id,
+        &turn_id,
+        &json!({"files": false, "conversation": false}),
+    )
+    .await
+    .problem(422, "validation_failed");
+    assert!(
+        !app.folder.path().join("checkpoints").exists(),
+        "nothing is made for nothing"
+    );
     let app = AppBuilder::fake()
         .with(|settings| settings.checkpoints.enabled = true)
         .start();
@@ -346,15 +396,33 @@ async fn a_workspace_that_is_too_large_does_not_end_a_turn_and_is_told() {
         .start();
     let client = app.client();
     let id = session(&client).await;
-    let first = turn(&client, &id, "% bash printf 12345 > big; printf 1 > a\n% say done").await;
+    let first = turn(
+        &client,
+        &id,
+        "% bash printf 12345 > big; printf 1 > a\n% say done",
+    )
+    .await;
     let listed = checkpoints(&client, &id).await;
-    assert_eq!((&listed[0]["files"], &listed[0]["not_kept"]), (&json!(1), &json!(1)));
-    let second = turn(&client, &id, "% bash printf 123456 > big; touch b c d\n% say done").await;
+    assert_eq!(
+        (&listed[0]["files"], &listed[0]["not_kept"]),
+        (&json!(1), &json!(1))
+    );
+    let second = turn(
+        &client,
+        &id,
+        "% bash printf 123456 > big; touch b c d\n% say done",
+    )
+    .await;
     let listed = checkpoints(&client, &id).await;
     assert_eq!(listed[0]["failure"], "too_many_entries");
-    diff(&client, &id, &second, "").await.problem(404, "checkpoint_not_found");
+    diff(&client, &id, &second, "")
+        .await
+        .problem(404, "checkpoint_not_found");
     rewind(&client, &id, &second, &json!({})).await.expect(200);
-    assert_eq!(std::fs::read_to_string(in_workspace(&app, "big")).unwrap(), "123456");
+    assert_eq!(
+        std::fs::read_to_string(in_workspace(&app, "big")).unwrap(),
+        "123456"
+    );
     assert!(!in_workspace(&app, "d").exists());
     let events = client
         .get(&format!("/api/v1/sessions/{id}/events?types=session_rewound"))
@@ -387,7 +455,10 @@ async fn what_is_kept_is_the_servers_own_and_goes_with_its_session_its_user_and_
         let id = acme.session(user).await;
         let path = folder.display();
         let text = acme
-            .answer(&id, &format!("% bash ls {path} && echo seen; echo over\n% results"))
+            .answer(
+                &id,
+                &format!("% bash ls {path} && echo seen; echo over\n% results"),
+            )
             .await;
         assert!(text.contains("over"), "{text}");
         if rustix_is_root() {
@@ -398,7 +469,9 @@ async fn what_is_kept_is_the_servers_own_and_goes_with_its_session_its_user_and_
     assert_eq!(mode & 0o777, 0o700);
     assert_eq!(kept(), 2);
     let root = app.client_with("root");
-    root.delete("/api/v1/admin/tenants/acme/users/alice").await.expect(200);
+    root.delete("/api/v1/admin/tenants/acme/users/alice")
+        .await
+        .expect(200);
     assert_eq!(kept(), 1);
     root.delete("/api/v1/admin/tenants/acme").await.expect(200);
     assert_eq!(kept(), 0);
@@ -424,7 +497,12 @@ async fn what_is_kept_goes_with_a_session_that_is_no_longer_kept() {
     let id = client.session("alice").await;
     client.answer(&id, "hello").await;
     let folder = app.folder.path().join("checkpoints");
-    let tenant = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let tenant = std::fs::read_dir(&folder)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     assert_eq!(std::fs::read_dir(&tenant).unwrap().count(), 1);
     until("its checkpoints are gone", async || {
         (std::fs::read_dir(&tenant).unwrap().count() == 0).then_some(())

@@ -15,12 +15,12 @@ impl TurnRun {
         let wanted = session
             .options
             .checkpoints
-            .unwrap_or(self.shared.settings.checkpoints);
+            .unwrap_or(self.shared.settings.checkpoints_by_default);
         let is_closing = matches!(*self.signals.stop.borrow(), Some(TurnErrorCode::SessionClosed));
         if !wanted || self.fenced || is_closing {
             return;
         }
-        let checkpoints = &self.shared.checkpoints;
+        let checkpoints = &self.shared.settings.checkpoints;
         let patience = Patience::lasting(checkpoints.timeout());
         let kept = checkpoints.of(session.tenant, session.id);
         let workspace = self.plan.folders.workspace.dir().try_clone();
