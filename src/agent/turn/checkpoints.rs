@@ -3,10 +3,15 @@
 //! None of them decides about the turn: one that cannot be taken is told in the log of the server and in the list of
 //! checkpoints, and the turn goes on.
 
+use std::time::Duration;
+
 use super::TurnRun;
 use super::waiting::stopped;
 use crate::checkpoints::{Patience, TakeError};
 use crate::domain::{Moment, TurnErrorCode};
+
+/// How long one may still take when the server is to end: the turn's outcome is not stored before.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
 
 impl TurnRun {
     /// Takes one, where the session wants that.
@@ -62,7 +67,17 @@ impl TurnRun {
             Moment::Before => {
                 stopped(self.signals.stop.clone(), self.deadline).await;
             }
-            Moment::After => self.shared.shutdown.forced().await,
+            Moment::After => {
+                let shutdown = &self.shared.shutdown;
+                let too_long = async {
+                    shutdown.begun().await;
+                    tokio::time::sleep(LAST_PATIENCE).await;
+                };
+                tokio::select! {
+                    () = too_long => {}
+                    () = shutdown.forced() => {}
+                }
+            }
         }
     }
 }
