@@ -88,7 +88,7 @@ impl Authenticator {
         let principal = caller.await?;
         let own = self
             .limits
-            .count(Counted::Request, principal.tenant, principal.key)
+            .count(Counted::Request, principal.tenant, principal.counted_as())
             .await
             .map_err(Error::from)?;
         let nearest = [of_address, own]
@@ -102,8 +102,11 @@ impl Authenticator {
 /// Counts a request that came on a connection which is open.
 pub async fn count_request(authenticator: &Authenticator, caller: &Principal) -> Result<(), Problem> {
     let limits = &authenticator.limits;
-    let counted = limits.count(Counted::Request, caller.tenant, caller.key).await;
-    counted.map(|_| ()).map_err(|error| Error::from(error).into())
+    let counted = limits.count(Counted::Request, caller.tenant, caller.counted_as());
+    counted
+        .await
+        .map(|_| ())
+        .map_err(|error| Error::from(error).into())
 }
 
 /// Who opens a connection to a session: by a ticket where there is one, else as any caller.
@@ -224,6 +227,25 @@ pub fn require(caller: &Principal, least: Role) -> Result<(), Problem> {
 pub trait RequiredRole {
     /// That role.
     const ROLE: Role;
+    /// Whether guests need a link that shows files.
+    const FILES: bool = false;
+}
+
+/// Asks for [`Role::Guest`]: open to those who came by a link that shows the session.
+#[derive(Debug)]
+pub struct AsGuest;
+
+impl RequiredRole for AsGuest {
+    const ROLE: Role = Role::Guest;
+}
+
+/// Asks for [`Role::Guest`] and, of those who came by a link, for one that shows the session's files.
+#[derive(Debug)]
+pub struct AsFileGuest;
+
+impl RequiredRole for AsFileGuest {
+    const ROLE: Role = Role::Guest;
+    const FILES: bool = true;
 }
 
 /// Asks for [`Role::Reader`].
@@ -293,6 +315,10 @@ impl<R: RequiredRole> FromRequest for Caller<R> {
             let whose = async { authenticator.whose(&request, address).await };
             let principal = noted(&request, authenticator.admit(address, whose).await?);
             require(&principal, R::ROLE)?;
+            if R::FILES && !principal.may_see_files() {
+                let words = "this link shows the conversation, not the files";
+                return Err(Problem::new(ProblemCode::Forbidden).with_detail(words));
+            }
             Ok(Self {
                 principal,
                 role: PhantomData,

@@ -155,6 +155,10 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
         tag("Checkpoints", "What workspaces were like before and after turns."),
         tag("Chat", "Turns: a prompt, and all that follows until its result."),
         tag("Turns", "Turns by their ids: looked up, cancelled."),
+        tag(
+            "Shares",
+            "Links by which a session is shown to people who have no credential.",
+        ),
         tag("Permissions", "What agents ask, and what they are answered."),
         tag("Steering", "Live agents, outside the conversation."),
         tag("Events", "Sessions' logs: read, followed, and over WebSockets."),

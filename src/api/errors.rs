@@ -11,12 +11,16 @@ impl From<Unauthenticated> for Problem {
             Unauthenticated::Store(error) => return Error::Store(error).into(),
             Unauthenticated::Suspended => ProblemCode::TenantSuspended,
             Unauthenticated::Network | Unauthenticated::TokenTenant => ProblemCode::Forbidden,
+            Unauthenticated::SharesOff => ProblemCode::SharesForbidden,
             Unauthenticated::IssuerAway => ProblemCode::IssuerUnavailable,
             Unauthenticated::Missing
             | Unauthenticated::Unknown
             | Unauthenticated::Expired
             | Unauthenticated::Ticket
             | Unauthenticated::Token(_)
+            | Unauthenticated::ShareUnknown
+            | Unauthenticated::ShareExpired
+            | Unauthenticated::ShareRevoked
             | Unauthenticated::Revoked => ProblemCode::Unauthenticated,
         };
         Self::new(code).with_detail(refused.to_string())
@@ -80,6 +84,7 @@ impl From<Error> for Problem {
             | Error::OptionForbidden { .. }
             | Error::PermissionAnswered { .. }
             | Error::CursorForeign
+            | Error::SharesForbidden
             | Error::TooLongForInstance
             | Error::File(_)
             | Error::CliRefused(_) => {
@@ -100,6 +105,7 @@ impl From<Error> for Problem {
             | Error::SessionExpired
             | Error::WebhookNotFound
             | Error::DeliveryNotFound
+            | Error::ShareNotFound
             | Error::TurnNotFound
             | Error::MessageNotFound
             | Error::CheckpointNotFound
@@ -146,6 +152,8 @@ fn code_of(error: &Error) -> ProblemCode {
         Error::TurnQueueFull { .. } => ProblemCode::TurnQueueFull,
         Error::WebhookNotFound => ProblemCode::WebhookNotFound,
         Error::DeliveryNotFound => ProblemCode::DeliveryNotFound,
+        Error::SharesForbidden => ProblemCode::SharesForbidden,
+        Error::ShareNotFound => ProblemCode::ShareNotFound,
         Error::CursorForeign => ProblemCode::InvalidCursor,
         Error::CursorAhead { .. } => ProblemCode::CursorAhead,
         Error::TurnNotFound => ProblemCode::TurnNotFound,

@@ -72,6 +72,10 @@ pub struct ApiLimits {
     pub upload_max_files: usize,
     /// How long a body that brings files may be silent.
     pub upload_patience: Duration,
+    /// How long a link shows a session where the request does not say.
+    pub share_ttl: Duration,
+    /// The longest time for which a link may show a session.
+    pub share_ttl_max: Duration,
     /// How long a stream may be silent before a comment is sent.
     pub heartbeat: Duration,
     /// The most entries of a list of a dialect that has no pages.
@@ -222,6 +226,9 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(v1::events::read_events)
         .service(v1::socket::issue_ticket)
         .service(v1::socket::open_socket)
+        .service(v1::shares::create_share)
+        .service(v1::shares::list_shares)
+        .service(v1::shares::revoke_share)
         .service(v1::turns::list_turns)
         .service(v1::turns::get_turn)
         .service(v1::turns::cancel_turn)

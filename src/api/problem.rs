@@ -81,6 +81,10 @@ pub enum ProblemCode {
     UpgradeRequired,
     /// Pages of this web origin may not connect.
     OriginForbidden,
+    /// The tenant's policy does not allow links that show sessions.
+    SharesForbidden,
+    /// There is no such link of the session.
+    ShareNotFound,
     /// There is no such turn of the session.
     TurnNotFound,
     /// There is no such message of the session, or it is no place to fork at.
@@ -201,6 +205,7 @@ impl ProblemCode {
             Self::Forbidden
             | Self::OriginForbidden
             | Self::TenantSuspended
+            | Self::SharesForbidden
             | Self::WorkspaceRefused
             | Self::FileOutside
             | Self::OptionForbidden => StatusCode::FORBIDDEN,
@@ -212,6 +217,7 @@ impl ProblemCode {
             | Self::SessionNotFound
             | Self::WebhookNotFound
             | Self::DeliveryNotFound
+            | Self::ShareNotFound
             | Self::TurnNotFound
             | Self::MessageNotFound
             | Self::FileNotFound
@@ -305,6 +311,8 @@ impl ProblemCode {
             Self::TurnQueueFull => "As many turns of the session wait as may",
             Self::WebhookNotFound => "There is no such webhook",
             Self::DeliveryNotFound => "There is no such delivery",
+            Self::SharesForbidden => "The tenant does not show sessions by links",
+            Self::ShareNotFound => "There is no such link",
             Self::UpgradeRequired => "This path takes a WebSocket's handshake only",
             Self::OriginForbidden => "Pages of this web origin may not connect",
             Self::TurnNotFound => "There is no such turn",

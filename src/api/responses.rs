@@ -96,6 +96,8 @@ const TURN: &[Code] = &[Code::TurnNotFound];
 const CHECKPOINT: &[Code] = &[Code::TurnNotFound, Code::CheckpointNotFound];
 const QUERY: &[Code] = &[Code::InvalidQuery];
 const BUSY: &[Code] = &[Code::SessionBusy, Code::ShuttingDown, Code::InstanceUnreachable];
+const SHARE: &[Code] = &[Code::ShareNotFound];
+const NO_SHARES: &[Code] = &[Code::SharesForbidden];
 const WEBHOOK: &[Code] = &[Code::WebhookNotFound];
 const DELIVERY: &[Code] = &[Code::DeliveryNotFound];
 const SOCKET: &[Code] = &[Code::UpgradeRequired, Code::OriginForbidden];
@@ -219,6 +221,10 @@ problems! {
     TicketProblems: [CALLER, ONCE, SESSION, WRITE];
     /// Of an operation that opens a WebSocket.
     SocketProblems: [CALLER, LIST, CURSOR, SESSION, TURN, WRITE, SOCKET];
+    /// Of an operation that makes a link to a session.
+    CreateShareProblems: [CALLER, ONCE, BODY, SESSION, NO_SHARES, WRITE];
+    /// Of an operation that revokes a link to a session.
+    ShareProblems: [CALLER, SESSION, SHARE, WRITE];
     /// Of an operation that makes a webhook.
     CreateWebhookProblems: [CALLER, ONCE, BODY, QUOTA, WRITE];
     /// Of an operation that lists webhooks.

@@ -52,6 +52,10 @@ pub enum AuditAction {
     WebhookRemoved,
     /// Events were sent to a webhook again.
     WebhookReplayed,
+    /// A link was made by which a session is shown.
+    ShareCreated,
+    /// A link by which a session was shown was revoked.
+    ShareRevoked,
     /// A person answered an agent's question.
     PermissionAnswered,
 }

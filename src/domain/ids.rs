@@ -98,6 +98,10 @@ prefixed_id!(
     KeyId, "key", "key_"
 );
 prefixed_id!(
+    /// One link by which a session is shown.
+    ShareId, "share", "shr_"
+);
+prefixed_id!(
     /// One budget of a tenant's.
     BudgetId, "budget", "bdg_"
 );

@@ -27,6 +27,7 @@ pub mod permission;
 pub mod principal;
 pub mod rate;
 pub mod session;
+pub mod share;
 pub mod tenant;
 pub mod transcript;
 pub mod turn;
@@ -48,8 +49,8 @@ pub use event::{Event, EventBody, EventKind, EventQuery, WaitsFor};
 pub use event_id::{Epoch, EventId};
 pub use file_path::FilePath;
 pub use ids::{
-    BudgetId, ClaudeSessionId, EntryId, InstanceId, KeyId, PermissionId, SessionId, TenantId, TurnId,
-    WebhookId,
+    BudgetId, ClaudeSessionId, EntryId, InstanceId, KeyId, PermissionId, SessionId, ShareId, TenantId,
+    TurnId, WebhookId,
 };
 pub use instance::{Claim, Instance, InstanceName, SessionStanding};
 pub use key::{ApiKey, KeyDigest};
@@ -61,8 +62,9 @@ pub use page::Page;
 pub use permission::{
     Permission, PermissionDecision, PermissionKind, PermissionResolution, PermissionRule, RuleDecision,
 };
-pub use principal::{Principal, Role};
+pub use principal::{Guest, Principal, Role};
 pub use session::{Activity, Session, SessionChange, SessionFilter, SessionStatus};
+pub use share::Share;
 pub use tenant::{
     OnLostTurn, Room, SessionQuota, Tenant, TenantChange, TenantLimits, TenantNetwork, TenantPolicy,
 };

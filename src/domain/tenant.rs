@@ -111,6 +111,9 @@ pub struct TenantPolicy {
     /// What becomes of turns whose server does not live to end them; `unknown` where it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_lost: Option<OnLostTurn>,
+    /// Whether sessions may be shown by links to people without a credential; links that were made show nothing while it is no.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub share_links: bool,
     /// What sessions get that do not say otherwise, before the server's own defaults.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub defaults: Option<SessionOptions>,

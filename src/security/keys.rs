@@ -13,12 +13,30 @@ use crate::domain::{KeyDigest, KeyId, Role, TenantName, UserId};
 /// What the keys that are made here begin with, so that a leaked one is known for what it is.
 const PREFIX: &str = "pdk_key_";
 
+/// What the tokens of links that show sessions begin with.
+const SHARE_PREFIX: &str = "pdk_share_";
+
 /// A new key of 256 random bits.
 pub fn new_key() -> Result<SecretString, getrandom::Error> {
+    random(PREFIX)
+}
+
+/// A new token of 256 random bits for a link that shows a session.
+pub fn new_share_token() -> Result<SecretString, getrandom::Error> {
+    random(SHARE_PREFIX)
+}
+
+/// Whether it has the form of a token of a link that shows a session.
+#[must_use]
+pub fn is_share_token(key: &str) -> bool {
+    key.starts_with(SHARE_PREFIX)
+}
+
+fn random(prefix: &str) -> Result<SecretString, getrandom::Error> {
     let mut random = [0; 32];
     getrandom::fill(&mut random)?;
     let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random);
-    Ok(format!("{PREFIX}{text}").into())
+    Ok(format!("{prefix}{text}").into())
 }
 
 /// The digest of a key.

@@ -1,7 +1,8 @@
 //! Who calls: the one place where a credential becomes a [`Principal`].
 //!
 //! Keys are configured or stored. What was found of a stored one is believed for a short while, so that a busy key does
-//! not cost a query a request; a key that is revoked here is forgotten here at once, and elsewhere after that while.
+//! not cost a query a request; a key that is revoked here is forgotten here at once, and elsewhere after that while. Tokens
+//! of links that show sessions are looked up in the same way, and make guests.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,11 +16,11 @@ use tokio::time::Instant;
 use super::error::Error;
 use super::failures::Failures;
 use crate::domain::{
-    ApiKey, AuditAction, AuditNote, Clock, EntryId, KeyDigest, Principal, Role, SessionId, Tenant, TenantId,
-    TenantName,
+    ApiKey, AuditAction, AuditNote, Clock, EntryId, Guest, KeyDigest, Principal, Role, SessionId, Share,
+    Tenant, TenantId, TenantName,
 };
 use crate::limits::tenants::Tenants;
-use crate::security::keys::{KeyIdentity, KeyRing, digest_of, id_of_configured, is_same};
+use crate::security::keys::{KeyIdentity, KeyRing, digest_of, id_of_configured, is_same, is_share_token};
 use crate::security::oidc::{OidcVerifier, TokenRefused, is_token};
 use crate::security::tickets::{Ticket, TicketKey};
 use crate::store::{Begun, Store, StoreError};
@@ -59,6 +60,18 @@ pub enum Unauthenticated {
     /// The token's tenant is not known here.
     #[error("the token's tenant is not known here")]
     TokenTenant,
+    /// The link is not known, or its session is gone.
+    #[error("the link is not known, or what it showed is gone")]
+    ShareUnknown,
+    /// The link has ended.
+    #[error("the link has expired")]
+    ShareExpired,
+    /// The link was revoked.
+    #[error("the link was revoked")]
+    ShareRevoked,
+    /// The tenant does not show sessions by links.
+    #[error("the tenant does not show sessions by links")]
+    SharesOff,
     /// The issuer of tokens does not answer.
     #[error("the issuer of tokens does not answer")]
     IssuerAway,
@@ -69,6 +82,8 @@ pub enum Unauthenticated {
 
 /// What was found of a digest: nothing, or a key and whose it is.
 type Found = Option<Arc<(TenantId, ApiKey)>>;
+/// What was found of a link's digest: nothing, or the link and whose it is.
+type FoundShare = Option<Arc<(TenantId, Share)>>;
 
 /// How credentials are looked at.
 #[derive(Debug, Clone)]
@@ -100,6 +115,7 @@ pub struct AuthenticationService {
     /// Verifies tokens of the company's own login, where there are such.
     oidc: Option<OidcVerifier>,
     known: Mutex<HashMap<KeyDigest, (Instant, Found)>>,
+    shares: Mutex<HashMap<KeyDigest, (Instant, FoundShare)>>,
     failures: Failures,
 }
 
@@ -126,6 +142,7 @@ impl AuthenticationService {
             rules,
             oidc: None,
             known: Mutex::default(),
+            shares: Mutex::default(),
         }
     }
 
@@ -173,6 +190,7 @@ impl AuthenticationService {
             user: identity.user.clone(),
             credential: identity.name.clone(),
             key: None,
+            guest: None,
             address,
         };
         self.admit(principal).await
@@ -185,6 +203,11 @@ impl AuthenticationService {
         };
         if tenant.suspended_at.is_some() && caller.role != Role::Admin {
             return Ok(false);
+        }
+        if let Some(guest) = caller.guest {
+            let share = self.store.get_share(caller.tenant, guest.share).await?;
+            let is_good = |share: &Share| !share.is_over(self.clock.now());
+            return Ok(tenant.policy.share_links && share.as_ref().is_some_and(is_good));
         }
         match caller.key {
             // Configured keys are not in the store, and last as long as the server.
@@ -203,7 +226,7 @@ impl AuthenticationService {
         session: SessionId,
     ) -> Result<(SecretString, DateTime<Utc>), Error> {
         let sessions = self.store.find_session(caller.tenant, session).await?;
-        if sessions.is_none_or(|session| !caller.acts_for(&session.user)) {
+        if sessions.is_none_or(|session| !caller.may_see(&session)) {
             return Err(Error::SessionNotFound);
         }
         let expires_at = self.clock.now() + self.rules.ticket_ttl;
@@ -249,6 +272,7 @@ impl AuthenticationService {
             user: ticket.user,
             credential: ticket.credential,
             key: ticket.key,
+            guest: None,
             address,
         };
         if !self.still_stands(&principal).await? {
@@ -274,6 +298,12 @@ impl AuthenticationService {
     /// Forgets all keys: some were removed.
     pub(super) fn forget_all(&self) {
         self.lock().clear();
+        self.lock_shares().clear();
+    }
+
+    /// Forgets a link: it was changed here.
+    pub(super) fn forget_share(&self, digest: KeyDigest) {
+        self.lock_shares().remove(&digest);
     }
 
     fn anybody(&self, address: Option<IpAddr>) -> Principal {
@@ -284,12 +314,16 @@ impl AuthenticationService {
             user: None,
             credential: "none".to_owned(),
             key: None,
+            guest: None,
             address,
         }
     }
 
     async fn whose(&self, key: &str, address: Option<IpAddr>) -> Result<Principal, Unauthenticated> {
         let digest = digest_of(key);
+        if is_share_token(key) {
+            return self.guest(digest, address).await;
+        }
         let principal = if let Some(oidc) = self.oidc.as_ref().filter(|_| is_token(key)) {
             self.bearer(oidc, key, address).await?
         } else if let Some(identity) = self.ring.find(digest) {
@@ -302,6 +336,7 @@ impl AuthenticationService {
                 user: identity.user.clone(),
                 credential: identity.name.clone(),
                 key: Some(id_of_configured(digest)),
+                guest: None,
                 address,
             }
         } else {
@@ -316,6 +351,7 @@ impl AuthenticationService {
                 user: key.user.clone(),
                 credential: key.name.clone(),
                 key: Some(key.id),
+                guest: None,
                 address,
             }
         };
@@ -334,6 +370,57 @@ impl AuthenticationService {
             tenant_name: tenant.name.clone(),
             ..principal
         })
+    }
+
+    /// Whom a link lets in. Where no key is needed it is still held to: who comes by it sees no more.
+    async fn guest(&self, digest: KeyDigest, address: Option<IpAddr>) -> Result<Principal, Unauthenticated> {
+        let found = self.shared(digest).await?.ok_or(Unauthenticated::ShareUnknown)?;
+        let (tenant, share) = &*found;
+        if share.revoked_at.is_some() {
+            return Err(Unauthenticated::ShareRevoked);
+        }
+        if share.is_over(self.clock.now()) {
+            return Err(Unauthenticated::ShareExpired);
+        }
+        let owner = self.tenants.get(*tenant).await?;
+        if !owner.is_some_and(|tenant| tenant.policy.share_links) {
+            return Err(Unauthenticated::SharesOff);
+        }
+        self.admit(Principal {
+            tenant: *tenant,
+            tenant_name: self.default.name.clone(),
+            role: Role::Guest,
+            user: None,
+            credential: share.id.to_string(),
+            key: None,
+            guest: Some(Guest {
+                share: share.id,
+                session: share.session,
+                files: share.files,
+            }),
+            address,
+        })
+        .await
+    }
+
+    async fn shared(&self, digest: KeyDigest) -> Result<FoundShare, StoreError> {
+        let remembered = self.lock_shares().get(&digest).cloned();
+        if let Some((since, found)) = remembered
+            && since.elapsed() < self.rules.stands
+        {
+            return Ok(found);
+        }
+        let since = Instant::now();
+        let found = self.store.find_share(digest).await?;
+        let found = found
+            .filter(|(_, share)| is_same(share.digest, digest))
+            .map(Arc::new);
+        let mut known = self.lock_shares();
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(digest, (since, found.clone()));
+        Ok(found)
     }
 
     /// Whom a token of the company's login stands for.
@@ -362,6 +449,7 @@ impl AuthenticationService {
             user: identity.user,
             credential: format!("token of {}", identity.subject),
             key: None,
+            guest: None,
             address,
         })
     }
@@ -460,6 +548,10 @@ impl AuthenticationService {
                 "a refused key was not entered in the audit"
             );
         }
+    }
+
+    fn lock_shares(&self) -> MutexGuard<'_, HashMap<KeyDigest, (Instant, FoundShare)>> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<KeyDigest, (Instant, Found)>> {

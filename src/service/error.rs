@@ -136,6 +136,12 @@ pub enum Error {
         /// What is wrong with its URL.
         reason: &'static str,
     },
+    /// The tenant does not show sessions by links.
+    #[error("the tenant's policy does not allow links that show sessions (share_links)")]
+    SharesForbidden,
+    /// There is no such link of the session.
+    #[error("there is no such link")]
+    ShareNotFound,
     /// There is no such turn of the session.
     #[error("there is no such turn")]
     TurnNotFound,

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use super::authentication::AuthenticationService;
 use super::error::{Error, RETRY_SOON};
-use super::log_reader::LogReader;
+use super::log_reader::{LogReader, ReadError};
 use super::log_stream::LogStream;
 use super::sessions::SessionService;
 use super::standing::{Over, until_over};
+use crate::agent::feed::FeedItem;
 use crate::agent::{Agents, OpenLog};
 use crate::domain::{
-    Clock, EventId, EventKind, EventQuery, Principal, Session, SessionId, SessionStatus, TurnId,
+    Clock, Event, EventBody, EventId, EventKind, EventQuery, Principal, Session, SessionId, SessionStatus,
+    TurnId,
 };
 use crate::lifecycle::Shutdown;
 use crate::store::Store;
@@ -135,17 +137,25 @@ impl EventService {
         let query = EventQuery {
             after: order.after,
             until: None,
-            kinds: kinds_of(&session, &order),
+            kinds: kinds_of(caller, &session, &order)?,
             deltas: order.deltas,
             turn: order.turn,
         };
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
         let reading = self.agents.metrics().reading();
         let reader = LogReader::new(log, store, clock, query, self.rules.read_batch, reading);
+        let is_guest = caller.guest.is_some();
+        let told = |stream: LogStream| {
+            if is_guest {
+                stream.map_items(for_guest)
+            } else {
+                stream
+            }
+        };
         if !order.follow {
-            return Ok(Some(LogStream::read(reader, false)));
+            return Ok(Some(told(LogStream::read(reader, false))));
         }
-        let stream = LogStream::read(reader, !is_over);
+        let stream = told(LogStream::read(reader, !is_over));
         let stream = if one_turn { stream.until_terminal() } else { stream };
         if is_over {
             return Ok(stream.unless_empty().await);
@@ -154,15 +164,56 @@ impl EventService {
     }
 }
 
+/// What is not told to those who came by a link: the CLI's own messages, which name its tools, servers and folders; what
+/// clients attach to a session; and the tenant's money.
+const NOT_FOR_GUESTS: [EventKind; 3] = [
+    EventKind::AgentMessage,
+    EventKind::SessionUpdated,
+    EventKind::BudgetWarning,
+];
+
 /// The types that are read, all when empty.
-fn kinds_of(session: &Session, order: &EventOrder) -> Vec<EventKind> {
+fn kinds_of(caller: &Principal, session: &Session, order: &EventOrder) -> Result<Vec<EventKind>, Error> {
+    if caller.guest.is_some() {
+        return kinds_for_guest(order);
+    }
     let leaves_any_out = order.kinds.is_empty() && !order.raw && session.options.agent_messages == Some(true);
     if !leaves_any_out {
-        return order.kinds.clone();
+        return Ok(order.kinds.clone());
     }
-    EventKind::iter()
+    Ok(EventKind::iter()
         .filter(|kind| *kind != EventKind::AgentMessage && (order.deltas || !kind.is_delta()))
-        .collect()
+        .collect())
+}
+
+/// The same for whoever came by a link.
+fn kinds_for_guest(order: &EventOrder) -> Result<Vec<EventKind>, Error> {
+    if order.raw || order.kinds.iter().any(|kind| NOT_FOR_GUESTS.contains(kind)) {
+        return Err(Error::Forbidden {
+            reason: "a link does not show events of these types",
+        });
+    }
+    if !order.kinds.is_empty() {
+        return Ok(order.kinds.clone());
+    }
+    Ok(EventKind::iter()
+        .filter(|kind| !NOT_FOR_GUESTS.contains(kind) && (order.deltas || !kind.is_delta()))
+        .collect())
+}
+
+/// An event as it is told to those who came by a link: not who answered a question.
+fn for_guest(item: Arc<FeedItem>) -> Result<Arc<FeedItem>, Error> {
+    if item.kind != EventKind::PermissionResolved {
+        return Ok(item);
+    }
+    let hidden = serde_json::from_slice(&item.json).and_then(|mut event: Event| {
+        if let EventBody::PermissionResolved { by, message, .. } = &mut event.body {
+            "somebody".clone_into(by);
+            *message = None;
+        }
+        FeedItem::render(&event)
+    });
+    Ok(Arc::new(hidden.map_err(ReadError::Render)?))
 }
 
 /// Refuses a cursor that is none of this log's, or that it has not reached.

@@ -69,6 +69,11 @@ impl LogStream {
         }))
     }
 
+    /// The same, with each event as this tells it.
+    pub(super) fn map_items(self, tell: fn(Arc<FeedItem>) -> Read) -> Self {
+        Self::of(self.map(move |item| item.and_then(tell)))
+    }
+
     /// The same, up to when this comes.
     pub(super) fn until<T>(self, over: impl Future<Output = T> + 'static) -> Self {
         Self::of(self.take_until(over))

@@ -25,6 +25,7 @@ mod peers;
 mod permissions;
 mod process_metrics;
 mod sessions;
+mod shares;
 mod spending;
 mod standing;
 mod steering;
@@ -70,6 +71,7 @@ pub use models::{ModelInfo, ModelService};
 pub use peers::PeerService;
 pub use permissions::{PermissionAnswer, PermissionService};
 pub use sessions::{NewSession, SessionDetails, SessionQuery, SessionRules, SessionService, SessionState};
+pub use shares::ShareService;
 pub use spending::{BudgetOrder, SpendingService, UsageFilter};
 pub use standing::Over;
 pub use steering::{Rewound, SteeringService};
@@ -94,6 +96,8 @@ pub struct Services {
     pub forks: Arc<ForkService>,
     /// Live agents, outside the conversation.
     pub steering: Arc<SteeringService>,
+    /// Links by which sessions are shown.
+    pub shares: Arc<ShareService>,
     /// What agents ask.
     pub permissions: Arc<PermissionService>,
     /// Tenants, their keys, and the audit.

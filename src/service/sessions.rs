@@ -277,7 +277,7 @@ impl SessionService {
     pub(super) async fn find(&self, caller: &Principal, id: SessionId) -> Result<Session, Error> {
         let session = self.store.find_session(caller.tenant, id).await?;
         session
-            .filter(|session| caller.acts_for(&session.user))
+            .filter(|session| caller.may_see(session))
             .ok_or(Error::SessionNotFound)
     }
 
@@ -512,16 +512,37 @@ impl SessionService {
     }
 
     fn details_by(&self, caller: &Principal, session: Session, standing: SessionStanding) -> SessionDetails {
+        let cwd = self
+            .workspaces
+            .shown_path(&caller.tenant_name, &session.user, session.subdir.as_ref());
+        let session = if caller.guest.is_some() {
+            for_guest(session)
+        } else {
+            session
+        };
         SessionDetails {
-            cwd: self
-                .workspaces
-                .shown_path(&caller.tenant_name, &session.user, session.subdir.as_ref()),
+            cwd,
             agent_live: standing.held,
             busy: standing.busy,
             expires_at: self.expires_at(&session),
             state: self.state(&session, standing.busy),
             session,
         }
+    }
+}
+
+/// A session as it is told to those who came by a link: without what its client attached, and of its options the model and the
+/// permission mode alone.
+fn for_guest(session: Session) -> Session {
+    let options = session.options;
+    Session {
+        metadata: Map::new(),
+        options: SessionOptions {
+            model: options.model,
+            permission_mode: options.permission_mode,
+            ..SessionOptions::default()
+        },
+        ..session
     }
 }
 

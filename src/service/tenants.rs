@@ -172,6 +172,12 @@ impl TenantService {
                 reason: "a key can allow no more than the credential that makes it",
             });
         }
+        if new.role == Role::Guest {
+            return Err(Error::Key {
+                field: "role",
+                reason: "guests have no keys; share a session instead",
+            });
+        }
         if new.user.is_some() && new.role > Role::Member {
             return Err(Error::Key {
                 field: "user_id",

@@ -197,6 +197,7 @@ impl TurnService {
             user: Some(session.user.clone()),
             credential: "a lost server".to_owned(),
             key: turn.key,
+            guest: None,
             address: None,
         };
         let folders = self.sessions.folders(&caller, &session).await?;

@@ -40,6 +40,12 @@ pub struct AuthSection {
     /// was revoked.
     #[serde(with = "duration")]
     pub recheck_interval: Duration,
+    /// How long a link shows a session where nobody says otherwise. Tenants allow links by their policy (`share_links`).
+    #[serde(with = "duration")]
+    pub share_link_ttl: Duration,
+    /// The longest time for which a link may show a session.
+    #[serde(with = "duration")]
+    pub share_link_ttl_max: Duration,
     /// Tokens of a company's own login (`OpenID` Connect), taken as bearers; none are taken when null. The tenant
     /// must be known. Readers and members act for their own user alone. RSA, EC (P-256, P-384) and Ed25519; no shared
     /// secrets.
@@ -129,6 +135,12 @@ impl OidcSettings {
             problems,
             "auth.oidc.audience: must not be empty, or tokens for others would be taken",
         );
+        let mut roles = self.roles.values().copied().chain(self.default_role);
+        require(
+            roles.all(|role| role != Role::Guest),
+            problems,
+            "auth.oidc.roles: guests come by links that show a session, not by a login",
+        );
         if let Some(Err(error)) = self.default_tenant.as_deref().map(str::parse::<TenantName>) {
             problems.push(format!("auth.oidc.default_tenant: {error}"));
         }
@@ -143,6 +155,8 @@ impl Default for AuthSection {
             sealing_key: None,
             cache_ttl: Duration::from_secs(2),
             recheck_interval: Duration::from_secs(15),
+            share_link_ttl: Duration::from_hours(24 * 7),
+            share_link_ttl_max: Duration::from_hours(24 * 30),
             oidc: None,
             keys: Vec::new(),
         }
@@ -226,6 +240,11 @@ impl AuthSection {
             problems,
             "auth.cache_ttl: must be at most 5s; so long may a revoked key open other instances",
         );
+        require(
+            self.share_link_ttl >= Duration::from_secs(1) && self.share_link_ttl <= self.share_link_ttl_max,
+            problems,
+            "auth.share_link_ttl: must be at least 1s, and at most auth.share_link_ttl_max",
+        );
         let long_enough = |key: &SecretString| key.expose_secret().chars().count() >= KEY_MIN_CHARS;
         require(
             self.admin_key.as_ref().is_none_or(long_enough),
@@ -255,6 +274,11 @@ impl AuthSection {
             if let Some(Err(error)) = key.user_id.as_deref().map(str::parse::<UserId>) {
                 problems.push(format!("{at}.user_id: {error}"));
             }
+            require(
+                key.role != Role::Guest,
+                problems,
+                &format!("{at}.role: guests have no keys; they come by links that show a session"),
+            );
             match (&key.key, &key.key_sha256) {
                 (Some(plain), None) => {
                     require(

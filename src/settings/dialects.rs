@@ -253,6 +253,13 @@ impl DialectSettings {
             ),
         );
         require(
+            self.anonymous
+                .as_ref()
+                .is_none_or(|caller| caller.role != Role::Guest),
+            problems,
+            &format!("dialects.{name}.anonymous.role: guests come by links that show a session"),
+        );
+        require(
             self.anonymous.is_none() || self.bind.is_some_and(|bind| bind.ip().is_loopback()),
             problems,
             &format!(

@@ -85,6 +85,7 @@ pub async fn administration(
         user: None,
         credential: "command line".to_owned(),
         key: None,
+        guest: None,
         address: None,
     };
     let rules = AuthenticationRules {

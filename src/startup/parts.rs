@@ -266,6 +266,8 @@ pub(super) fn api_limits(settings: &Settings) -> ApiLimits {
         turn_timeout_max: limits.turn_timeout_max,
         upload_max_files: settings.files.upload_max_files,
         upload_patience: settings.files.upload_patience,
+        share_ttl: settings.auth.share_link_ttl,
+        share_ttl_max: settings.auth.share_link_ttl_max,
         heartbeat: settings.events.heartbeat,
         dialect_list_max: settings.dialects.list_max,
         dialect_user: settings.dialects.user_id.clone(),

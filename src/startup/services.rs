@@ -17,8 +17,8 @@ use crate::security::workspace::Workspaces;
 use crate::service::{
     AuthenticationService, CheckpointService, CredentialService, DeliveryMetrics, ErasureService, EventRules,
     EventService, FileService, ForkService, HealthService, Idempotency, MetricsService, ModelService,
-    PeerService, PermissionService, Services, SessionRules, SessionService, SpendingService, SteeringService,
-    TenantService, TurnRules, TurnService, WebhookService,
+    PeerService, PermissionService, Services, SessionRules, SessionService, ShareService, SpendingService,
+    SteeringService, TenantService, TurnRules, TurnService, WebhookService,
 };
 use crate::settings::Settings;
 use crate::store::Store;
@@ -62,22 +62,14 @@ impl Parts<'_> {
             },
         ));
         let (events, metrics) = (self.events(&sessions), self.metrics());
-        let (webhooks, files) = (self.webhooks(&sessions), self.files(&sessions));
+        let (webhooks, files, shares) = (
+            self.webhooks(&sessions),
+            self.files(&sessions),
+            self.shares(&sessions),
+        );
         let patience = settings.limits.idempotency_wait;
         let idempotency = Arc::new(Idempotency::new(store(), clock(), patience));
-        let turns = TurnService::new(
-            store(),
-            agents(),
-            Arc::clone(&sessions),
-            clock(),
-            Arc::clone(&self.limits),
-            Arc::clone(&idempotency),
-            TurnRules {
-                read_batch: settings.events.read_batch,
-                attachment_max_bytes: settings.limits.attachment_max_bytes,
-            },
-        );
-        let turns = Arc::new(turns);
+        let turns = Arc::new(self.turns(&sessions, &idempotency));
         let peers = PeerService::new(
             store(),
             agents(),
@@ -120,6 +112,7 @@ impl Parts<'_> {
             checkpoints: Arc::new(checkpoints),
             forks: Arc::new(forks),
             steering: Arc::new(SteeringService::new(store(), agents(), Arc::clone(&sessions))),
+            shares: Arc::new(shares),
             permissions: Arc::new(permissions),
             tenants,
             erasure: Arc::new(erasure),
@@ -168,6 +161,21 @@ impl Parts<'_> {
         )
     }
 
+    fn turns(&self, sessions: &Arc<SessionService>, idempotency: &Arc<Idempotency>) -> TurnService {
+        TurnService::new(
+            Arc::clone(&self.store),
+            self.agents.clone(),
+            Arc::clone(sessions),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.limits),
+            Arc::clone(idempotency),
+            TurnRules {
+                read_batch: self.settings.events.read_batch,
+                attachment_max_bytes: self.settings.limits.attachment_max_bytes,
+            },
+        )
+    }
+
     fn forks(&self, sessions: &Arc<SessionService>) -> ForkService {
         ForkService::new(
             Arc::clone(&self.store),
@@ -185,6 +193,16 @@ impl Parts<'_> {
             Arc::clone(sessions),
             Arc::clone(&self.clock),
             parts::diff_limits(self.settings),
+        )
+    }
+
+    fn shares(&self, sessions: &Arc<SessionService>) -> ShareService {
+        ShareService::new(
+            Arc::clone(&self.store),
+            Arc::clone(sessions),
+            Arc::clone(&self.authentication),
+            Arc::clone(&self.limits),
+            Arc::clone(&self.clock),
         )
     }
 

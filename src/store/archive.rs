@@ -7,6 +7,7 @@
 //! server writes to.
 
 mod reader;
+mod shares;
 mod webhooks;
 
 use std::io::{BufRead, Write};
@@ -19,8 +20,8 @@ use self::reader::{Line, Reader};
 use super::{Store, StoreError};
 use crate::domain::{
     ApiKey, AuditEntry, BadEntry, Budget, BudgetStanding, Delivery, Epoch, Event, EventId, EventQuery, KeyId,
-    LedgerEntry, Permission, PermissionId, Session, SessionFilter, SessionId, StoredCredential, Tenant,
-    TenantId, TranscriptPath, Turn, TurnId, UserId, Webhook,
+    LedgerEntry, Permission, PermissionId, Session, SessionFilter, SessionId, Share, StoredCredential,
+    Tenant, TenantId, TranscriptPath, Turn, TurnId, UserId, Webhook,
 };
 
 const FORMAT: &str = "paddock-archive";
@@ -118,6 +119,13 @@ pub enum Record {
         path: TranscriptPath,
         /// The line, verbatim.
         line: String,
+    },
+    /// A link by which a session is shown.
+    Share {
+        /// Whose.
+        tenant: TenantId,
+        /// The link.
+        share: Share,
     },
     /// A question whether a tool may be used.
     Permission {
@@ -323,6 +331,7 @@ async fn write_records(
             write_budgets(store, id, lines).await?;
             webhooks::write_webhooks(store, id, lines).await?;
             damaged.extend(write_sessions(store, id, &SessionFilter::default(), lines).await?);
+            shares::write_shares(store, id, lines).await?;
             write_permissions(store, id, None, lines).await?;
             webhooks::write_deliveries(store, id, lines).await?;
         }

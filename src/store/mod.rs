@@ -25,8 +25,8 @@ mod terms;
 pub use contract::{
     AuditStore, Begun, BudgetStore, CredentialStore, ERASED, ErasureStore, EventLog, IdempotencyStore,
     KeyStore, LogBounds, PermissionFilter, PermissionStore, PlatformStore, RateStore, RequestAnswer,
-    RestoreStore, SessionStore, Store, TenantStore, TranscriptAppended, TranscriptStore, TrimKind, TurnEnd,
-    TurnStore, UsageLedger, WebhookStore,
+    RestoreStore, SessionStore, ShareStore, Store, TenantStore, TranscriptAppended, TranscriptStore,
+    TrimKind, TurnEnd, TurnStore, UsageLedger, WebhookStore,
 };
 pub use error::StoreError;
 pub use metrics::StoreMetrics;

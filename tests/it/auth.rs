@@ -296,7 +296,7 @@ fn cases() -> Vec<Case> {
             "member",
         ),
         case("get_usage", Method::GET, "/api/v1/usage", None, "reader"),
-        case("get_me", Method::GET, "/api/v1/me", None, "reader"),
+        case("get_me", Method::GET, "/api/v1/me", None, "guest"),
         case("list_audit", Method::GET, "/api/v1/admin/audit", None, "owner"),
         case("set_model_credential", Method::PUT, credential, key(), "owner"),
         case("get_model_credential", Method::GET, credential, None, "owner"),
@@ -386,13 +386,7 @@ fn cases() -> Vec<Case> {
             "member",
         ),
         case("list_sessions", Method::GET, "/api/v1/sessions", None, "reader"),
-        case(
-            "get_session",
-            Method::GET,
-            "/api/v1/sessions/{id}",
-            None,
-            "reader",
-        ),
+        case("get_session", Method::GET, "/api/v1/sessions/{id}", None, "guest"),
         case(
             "update_session",
             Method::PATCH,
@@ -412,7 +406,7 @@ fn cases() -> Vec<Case> {
             Method::GET,
             "/api/v1/sessions/{id}/messages",
             None,
-            "reader",
+            "guest",
         ),
         case("chat", Method::POST, "/api/v1/chat", chat(), "member"),
         case(
@@ -462,21 +456,21 @@ fn cases() -> Vec<Case> {
             Method::GET,
             "/api/v1/sessions/{id}/events",
             None,
-            "reader",
+            "guest",
         ),
         case(
             "list_turns",
             Method::GET,
             "/api/v1/sessions/{id}/turns",
             None,
-            "reader",
+            "guest",
         ),
         case(
             "get_turn",
             Method::GET,
             "/api/v1/sessions/{id}/turns/trn_00000000000000000000000000000000",
             None,
-            "reader",
+            "guest",
         ),
         case(
             "cancel_turn",
@@ -658,6 +652,27 @@ fn cases() -> Vec<Case> {
             Method::POST,
             "/api/v1/sessions/{id}/turns/trn_00000000000000000000000000000000/rewind",
             Some(json!({})),
+            "member",
+        ),
+        case(
+            "create_share",
+            Method::POST,
+            "/api/v1/sessions/{id}/shares",
+            Some(json!({"files": true})),
+            "member",
+        ),
+        case(
+            "list_shares",
+            Method::GET,
+            "/api/v1/sessions/{id}/shares",
+            None,
+            "member",
+        ),
+        case(
+            "revoke_share",
+            Method::DELETE,
+            "/api/v1/sessions/{id}/shares/shr_00000000000000000000000000000000",
+            None,
             "member",
         ),
         case("get_metrics", Method::GET, "/metrics", None, "admin"),
@@ -891,7 +906,7 @@ async fn too_low_a_role_is_refused_before_anything_is_read() {
     let reader = app.client_with("acme-reader");
     for case in cases() {
         let (path, body) = filled(&case, &id);
-        if case.role == "reader" {
+        if ["guest", "reader"].contains(&case.role) {
             // What is asked for may not be there, or not be done by the stand-in; that is told to readers.
             let answer = reader.send(case.method, &path, body.as_ref()).await;
             assert!(
@@ -912,6 +927,56 @@ async fn too_low_a_role_is_refused_before_anything_is_read() {
                 .refused(403, "forbidden");
         }
     }
+}
+
+#[tokio::test]
+async fn a_guest_reads_what_it_was_shown_and_does_nothing_else() {
+    let app = app();
+    let root = app.client_with("root");
+    let member = app.client_with("acme-member");
+    root.patch(
+        "/api/v1/admin/tenants/acme",
+        &json!({"policy": {"share_links": true}}),
+    )
+    .await
+    .expect(200);
+    // Of one that every dialect knows.
+    let whole = json!({"user_id": "alice", "options": {"agent_messages": true}});
+    let (id, other) = (member.session_with(&whole).await, member.session("alice").await);
+    let shared = member
+        .post(&format!("/api/v1/sessions/{id}/shares"), &json!({"files": true}))
+        .await
+        .expect(201);
+    let guest = Client::new(app.address, Some(shared.text("token")));
+    let (mut read, mut refused) = (0, 0);
+    for case in cases() {
+        let (path, body) = filled(&case, &id);
+        if case.role == "guest" {
+            read += 1;
+            let answer = guest.send(case.method.clone(), &path, body.as_ref()).await;
+            assert!(
+                [200, 404].contains(&answer.status.as_u16()),
+                "{}: {}",
+                case.operation,
+                answer.body
+            );
+            assert_ne!(answer.body["code"], "session_not_found", "{}", case.operation);
+            if path.contains(&id) {
+                let (path, body) = filled(&case, &other);
+                guest
+                    .send(case.method, &path, body.as_ref())
+                    .await
+                    .refused(404, "session_not_found");
+            }
+        } else {
+            refused += 1;
+            guest
+                .send(case.method, &path, body.as_ref())
+                .await
+                .refused(403, "forbidden");
+        }
+    }
+    assert!(read >= 6 && refused > 70, "{read} {refused}");
 }
 
 #[tokio::test]

@@ -45,6 +45,7 @@ mod postman;
 mod proxies;
 mod queues;
 mod sessions;
+mod shares;
 mod sockets;
 mod steering;
 mod stores;

@@ -77,9 +77,13 @@ export interface MeView {
   /** The tenant's name. */
   tenant: string;
   /** What the credential allows, from least to most. */
-  role: 'reader' | 'member' | 'owner' | 'admin';
+  role: 'guest' | 'reader' | 'member' | 'owner' | 'admin';
   /** The one user that it acts for; null for any of the tenant's. */
   user_id: string | null;
+  /** The one session that a guest may look at; null for all others. */
+  session_id: string | null;
+  /** Whether a guest may look at the session's files; null for all others. */
+  files: boolean | null;
   /** What the credential is called. */
   credential: string;
   /** The key; null where it is none. */

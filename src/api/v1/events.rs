@@ -16,7 +16,7 @@ use validator::Validate;
 use super::rules::{flag, page_limit, within_page_limit};
 use super::{session_id, turn_id};
 use crate::api::ApiLimits;
-use crate::api::auth::{AsReader, Caller};
+use crate::api::auth::{AsGuest, Caller};
 use crate::api::input::{CheckRequest, ValidQuery};
 use crate::api::page::page_size;
 use crate::api::problem::{FieldError, Problem, ProblemCode};
@@ -171,7 +171,7 @@ pub(super) fn order_of(
 /// A stream that follows ends when the session is closed or removed; asked for again, it is then 204, which tells an
 /// `EventSource` to stop.
 ///
-/// **Permissions**: `reader`.
+/// **Permissions**: `guest` of the session, or `reader`.
 #[utoipa::path(
     tag = "Events",
     operation_id = "read_events",
@@ -192,7 +192,7 @@ pub(super) fn order_of(
 )]
 #[get("/api/v1/sessions/{session_id}/events")]
 pub(in crate::api) async fn read_events(
-    caller: Caller<AsReader>,
+    caller: Caller<AsGuest>,
     path: web::Path<String>,
     query: ValidQuery<EventsQuery>,
     last: LastEventId,

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::paging::PageQuery;
 use super::session_id;
 use crate::api::ApiLimits;
-use crate::api::auth::{AsReader, Caller};
+use crate::api::auth::{AsGuest, Caller};
 use crate::api::input::ValidQuery;
 use crate::api::page::{CursorKey, CursorScope, PageView};
 use crate::api::problem::Problem;
@@ -102,7 +102,7 @@ impl MessageView {
 /// The conversation so far, oldest first: prompts, the assistant's messages (one for each content block, as the agent
 /// tells them), and what tools answered.
 ///
-/// **Permissions**: `reader`.
+/// **Permissions**: `guest` of the session, or `reader`.
 #[utoipa::path(
     tag = "Sessions",
     operation_id = "list_messages",
@@ -114,7 +114,7 @@ impl MessageView {
 )]
 #[get("/api/v1/sessions/{session_id}/messages")]
 pub(in crate::api) async fn list_messages(
-    caller: Caller<AsReader>,
+    caller: Caller<AsGuest>,
     path: web::Path<String>,
     query: ValidQuery<PageQuery>,
     limits: web::Data<ApiLimits>,

@@ -17,6 +17,7 @@ mod paging;
 pub mod permissions;
 mod rules;
 pub mod sessions;
+pub mod shares;
 pub mod socket;
 pub mod steering;
 pub mod tenants;

@@ -17,7 +17,7 @@ use super::rules::{
 };
 use super::{checked, session_id};
 use crate::api::ApiLimits;
-use crate::api::auth::{AsMember, AsReader, Caller};
+use crate::api::auth::{AsGuest, AsMember, AsReader, Caller};
 use crate::api::idempotency::{Answer, IdempotencyKey, once};
 use crate::api::input::{CheckRequest, ValidJson, ValidQuery, broken_rules};
 use crate::api::page::{CursorKey, CursorScope, PageView, page_size};
@@ -384,7 +384,7 @@ pub(in crate::api) async fn list_sessions(
 ///
 /// Also a closed one.
 ///
-/// **Permissions**: `reader`.
+/// **Permissions**: `guest` of the session, or `reader`.
 #[utoipa::path(
     tag = "Sessions",
     operation_id = "get_session",
@@ -393,7 +393,7 @@ pub(in crate::api) async fn list_sessions(
 )]
 #[get("/api/v1/sessions/{session_id}")]
 pub(in crate::api) async fn get_session(
-    caller: Caller<AsReader>,
+    caller: Caller<AsGuest>,
     path: web::Path<String>,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {

@@ -121,6 +121,10 @@ pub struct PolicyRequest {
     /// What becomes of turns whose server does not live to end them; `unknown` where it is absent.
     #[schema(nullable = false)]
     on_lost: Option<OnLostTurn>,
+    /// Whether sessions may be shown by links to people without a credential; no when absent. Links that were made show nothing
+    /// while it is no.
+    #[schema(nullable = false)]
+    share_links: Option<bool>,
     /// What sessions get that do not say otherwise, before the server's own defaults.
     #[schema(nullable = false)]
     defaults: Option<SessionOptionsRequest>,
@@ -165,6 +169,7 @@ impl From<PolicyRequest> for TenantPolicy {
             env: asked.env,
             network: asked.network,
             on_lost: asked.on_lost,
+            share_links: asked.share_links.unwrap_or(false),
             defaults: asked.defaults.map(Into::into),
         }
     }

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::paging::PageQuery;
 use super::{session_id, turn_id};
 use crate::api::ApiLimits;
-use crate::api::auth::{AsMember, AsReader, Caller};
+use crate::api::auth::{AsGuest, AsMember, Caller};
 use crate::api::idempotency::{Answer, IdempotencyKey, once};
 use crate::api::input::ValidQuery;
 use crate::api::page::{CursorKey, CursorScope, PageView};
@@ -123,7 +123,7 @@ impl From<TurnDetails> for TurnView {
 ///
 /// Newest first.
 ///
-/// **Permissions**: `reader`.
+/// **Permissions**: `guest` of the session, or `reader`.
 #[utoipa::path(
     tag = "Turns",
     operation_id = "list_turns",
@@ -132,7 +132,7 @@ impl From<TurnDetails> for TurnView {
 )]
 #[get("/api/v1/sessions/{session_id}/turns")]
 pub(in crate::api) async fn list_turns(
-    caller: Caller<AsReader>,
+    caller: Caller<AsGuest>,
     path: web::Path<String>,
     query: ValidQuery<PageQuery>,
     limits: web::Data<ApiLimits>,
@@ -158,7 +158,7 @@ pub(in crate::api) async fn list_turns(
 ///
 /// How it stands, and once it has ended what came of it.
 ///
-/// **Permissions**: `reader`.
+/// **Permissions**: `guest` of the session, or `reader`.
 #[utoipa::path(
     tag = "Turns",
     operation_id = "get_turn",
@@ -167,7 +167,7 @@ pub(in crate::api) async fn list_turns(
 )]
 #[get("/api/v1/sessions/{session_id}/turns/{turn_id}")]
 pub(in crate::api) async fn get_turn(
-    caller: Caller<AsReader>,
+    caller: Caller<AsGuest>,
     path: web::Path<(String, String)>,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {

@@ -11,7 +11,7 @@ use super::budgets::BudgetView;
 use super::rules::is_user_id;
 use super::{checked_query, tenant_name};
 use crate::api::ApiLimits;
-use crate::api::auth::{AsReader, Caller};
+use crate::api::auth::{AsGuest, AsReader, Caller};
 use crate::api::input::{CheckRequest, ValidQuery};
 use crate::api::problem::{FieldError, Problem, ProblemCode};
 use crate::api::responses::{MeProblems, UsageProblems};
@@ -222,6 +222,12 @@ pub struct MeView {
     /// The one user that it acts for; null for any of the tenant's.
     #[schema(required, example = "alice")]
     user_id: Option<String>,
+    /// The one session that a guest may look at; null for all others.
+    #[schema(required, example = "ses_0199e2c8a5b07c3f9d1e2a4b6c8d0e1f")]
+    session_id: Option<String>,
+    /// Whether a guest may look at the session's files; null for all others.
+    #[schema(required, example = true)]
+    files: Option<bool>,
     /// What the credential is called.
     #[schema(example = "ci")]
     credential: String,
@@ -239,7 +245,7 @@ pub struct MeView {
 ///
 /// And what is left of the budgets that I meet.
 ///
-/// **Permissions**: `reader`.
+/// **Permissions**: `guest`.
 #[utoipa::path(
     tag = "Money",
     operation_id = "get_me",
@@ -247,7 +253,7 @@ pub struct MeView {
 )]
 #[get("/api/v1/me")]
 pub(in crate::api) async fn get_me(
-    caller: Caller<AsReader>,
+    caller: Caller<AsGuest>,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let budgets = services.spending.own_budgets(&caller).await?;
@@ -260,6 +266,8 @@ pub(in crate::api) async fn get_me(
         tenant: caller.tenant_name.to_string(),
         role: caller.role,
         user_id: caller.user.as_ref().map(ToString::to_string),
+        session_id: caller.guest.map(|guest| guest.session.to_string()),
+        files: caller.guest.map(|guest| guest.files),
         credential: caller.credential.clone(),
         key_id: caller.key.map(|key| key.to_string()),
         left_usd: left.map(MicroUsd::as_usd),

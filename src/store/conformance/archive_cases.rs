@@ -8,7 +8,7 @@ pub(in crate::store::conformance) async fn fill(fixture: &Fixture) {
     let (store, owner) = (&*fixture.store, fixture.tenant);
     let webhook = webhook_cases::webhook_of(&[EventKind::Message]);
     store.insert_webhook(owner, &webhook, 99, &note()).await.unwrap();
-    for user in ["alice", "bob"] {
+    for (user, digest) in [("alice", 101), ("bob", 102)] {
         let session = Session {
             title: Some("Tidy up".into()),
             metadata: json!({"team": "core", "odd": "\u{1}🦀", "f": 0.1})
@@ -48,6 +48,8 @@ pub(in crate::store::conformance) async fn fill(fixture: &Fixture) {
         }
         let permission = record_cases::permission_of(&session, now());
         store.insert_permission(owner, &permission).await.unwrap();
+        let share = share_cases::share_of(&session, digest);
+        store.insert_share(owner, &share, &note()).await.unwrap();
     }
     store
         .insert_key(owner, &record_cases::key_of("ci", 1), &note())

@@ -252,6 +252,7 @@ mod money_cases;
 mod on_a_server;
 mod record_cases;
 mod session_cases;
+mod share_cases;
 mod statements;
 mod tenant_cases;
 mod transcript_cases;
@@ -265,6 +266,7 @@ mod cases {
     pub(super) use super::money_cases::*;
     pub(super) use super::record_cases::*;
     pub(super) use super::session_cases::*;
+    pub(super) use super::share_cases::*;
     pub(super) use super::tenant_cases::*;
     pub(super) use super::transcript_cases::*;
     pub(super) use super::turn_cases::*;
@@ -331,6 +333,8 @@ macro_rules! conformance {
             a_permission_is_answered_once,
             permissions_are_listed_while_they_wait_and_expire,
             keys_are_found_by_digest_and_have_one_living_name,
+            a_link_is_found_by_its_digest_and_revoked_once,
+            links_are_listed_newest_first_and_go_with_their_session,
             usage_is_entered_once_and_added_up,
             a_tenant_has_one_credential_and_no_others,
             a_turns_usage_is_entered_with_its_end,

@@ -62,6 +62,7 @@ async fn what_is_pending_is_told_without_being_done() {
         (9, "webhooks"),
         (10, "instances"),
         (11, "turns that go on"),
+        (12, "shares"),
     ]
     .map(|(version, description)| (version, description.to_owned()));
     assert_eq!(names(SqliteStore::pending_migrations(&file).await.unwrap()), all);

@@ -135,6 +135,7 @@ async fn tour<E: Engine>(store: &Arc<SqlStore<E>>) {
     store.count_active_sessions(Some(now())).await.unwrap();
 
     webhook_cases::tour(&fixture, id).await;
+    share_cases::tour(&fixture, &session).await;
     let key = record_cases::key_of("tour", 77);
     store.insert_key(tenant, &key, &note()).await.unwrap();
     store.find_key(key.digest).await.unwrap();

@@ -4,6 +4,7 @@ mod money;
 mod platform;
 mod records;
 mod sessions;
+mod shares;
 mod tenants;
 mod transcripts;
 mod turns;
@@ -15,6 +16,7 @@ pub use money::{BudgetStore, UsageLedger};
 pub use platform::{PlatformStore, RestoreStore};
 pub use records::{Begun, CredentialStore, IdempotencyStore, PermissionFilter, PermissionStore};
 pub use sessions::SessionStore;
+pub use shares::ShareStore;
 pub use tenants::{AuditStore, ERASED, ErasureStore, KeyStore, RateStore, TenantStore};
 pub(in crate::store) use transcripts::parse_lines;
 pub use transcripts::{TranscriptAppended, TranscriptStore};
@@ -30,6 +32,7 @@ pub trait Store:
     + TranscriptStore
     + PermissionStore
     + KeyStore
+    + ShareStore
     + AuditStore
     + ErasureStore
     + RateStore
@@ -54,6 +57,7 @@ impl<T> Store for T where
         + TranscriptStore
         + PermissionStore
         + KeyStore
+        + ShareStore
         + AuditStore
         + ErasureStore
         + RateStore

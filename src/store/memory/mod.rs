@@ -6,6 +6,7 @@ mod money;
 mod platform;
 mod records;
 mod sessions;
+mod shares;
 mod tenants;
 mod turns;
 mod webhooks;
@@ -18,8 +19,8 @@ use chrono::{DateTime, Utc};
 use super::{Result, StoreError, StoreMetrics};
 use crate::domain::{
     ApiKey, AuditEntry, Budget, BudgetId, Delivery, EntryId, Epoch, Event, EventId, KeyId, LedgerEntry,
-    Permission, PermissionId, Session, SessionId, StoredCredential, Tenant, TenantId, TenantName,
-    TranscriptEntry, TranscriptPath, Turn, TurnId, Webhook, WebhookId,
+    Permission, PermissionId, Session, SessionId, Share, ShareId, StoredCredential, Tenant, TenantId,
+    TenantName, TranscriptEntry, TranscriptPath, Turn, TurnId, Webhook, WebhookId,
 };
 
 /// A store in memory.
@@ -36,6 +37,7 @@ struct State {
     sessions: BTreeMap<SessionId, Kept>,
     permissions: BTreeMap<PermissionId, (TenantId, Permission)>,
     keys: BTreeMap<KeyId, (TenantId, ApiKey)>,
+    shares: BTreeMap<ShareId, (TenantId, Share)>,
     audit: Vec<AuditEntry>,
     buckets: HashMap<String, u64>,
     credentials: HashMap<TenantId, StoredCredential>,

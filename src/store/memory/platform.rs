@@ -193,6 +193,7 @@ impl RestoreStore for MemoryStore {
                     let delivery = Delivery { number, ..*delivery };
                     state.deliveries.insert(number, delivery);
                 }
+                Record::Share { tenant, share } => state.restore_share(tenant, &share)?,
                 Record::Permission { tenant, permission } => {
                     state.permissions.insert(permission.id, (tenant, *permission));
                 }

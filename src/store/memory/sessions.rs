@@ -179,6 +179,7 @@ impl SessionStore for MemoryStore {
                 .permissions
                 .retain(|_, (_, permission)| permission.session != id);
             state.deliveries.retain(|_, delivery| delivery.session != id);
+            state.shares.retain(|_, (_, share)| share.session != id);
         }
         Ok(unused)
     }

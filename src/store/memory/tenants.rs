@@ -238,6 +238,7 @@ impl State {
             .retain(|_, (_, permission)| !gone.contains(&permission.session));
         self.deliveries
             .retain(|_, delivery| !gone.contains(&delivery.session));
+        self.shares.retain(|_, (_, share)| !gone.contains(&share.session));
         self.settle_of(|owner, spender| is_theirs(&owner, &spender.user));
         for (owner, entry) in self.ledger.values_mut() {
             if is_theirs(owner, &entry.spender.user)

@@ -21,6 +21,7 @@ mod rates;
 mod restore;
 mod rows;
 mod sessions;
+mod shares;
 pub mod statement;
 mod tenants;
 mod transcripts;

@@ -147,6 +147,14 @@ async fn restore<E: Engine>(transaction: &mut Transaction<E>, same: &[Record]) -
             let insert = super::webhooks::insert_delivery(delivery)?;
             transaction.run("restore a delivery", insert).await?;
         }
+        Record::Share { tenant, share } => {
+            let insert = super::shares::insert(*tenant, share);
+            if transaction.run("restore a share", insert).await? == 0 {
+                return Err(StoreError::SessionGone {
+                    session: share.session,
+                });
+            }
+        }
         Record::Permission { tenant, permission } => {
             let insert = insert_permission(*tenant, permission)?;
             if transaction.run("restore a permission", insert).await? == 0 {

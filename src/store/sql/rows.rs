@@ -191,8 +191,14 @@ pub(super) fn insert_permission(tenant: TenantId, permission: &Permission) -> Re
 pub(super) const API_KEY: &str = "id, tenant_id, name, role, user_id, digest, created_at, expires_at, revoked_at, \
     last_used_at, networks";
 
+/// The digest that a row has.
+pub(super) fn key_digest(row: &impl Row) -> Result<KeyDigest> {
+    let digest = row.bytes("digest")?.try_into();
+    let digest = digest.map_err(|_bytes| StoreError::corrupt("key digest", "it is not of 32 bytes"))?;
+    Ok(KeyDigest(digest))
+}
+
 pub(super) fn api_key(row: &impl Row) -> Result<ApiKey> {
-    let digest = row.bytes("digest")?;
     Ok(ApiKey {
         id: KeyId::from_uuid(row.uuid("id")?),
         name: row.text("name")?,
@@ -201,11 +207,7 @@ pub(super) fn api_key(row: &impl Row) -> Result<ApiKey> {
             .text_or_null("user_id")?
             .map(|text| parsed("user id", &text))
             .transpose()?,
-        digest: KeyDigest(
-            digest
-                .try_into()
-                .map_err(|_bytes| StoreError::corrupt("key digest", "it is not of 32 bytes"))?,
-        ),
+        digest: key_digest(row)?,
         created_at: row.time("created_at")?,
         expires_at: row.time_or_null("expires_at")?,
         revoked_at: row.time_or_null("revoked_at")?,

@@ -320,9 +320,12 @@ class Me(TypedDict):
 
     tenant_id: str
     tenant: str
-    role: Literal["reader", "member", "owner", "admin"]
+    role: Literal["guest", "reader", "member", "owner", "admin"]
     user_id: str | None
     """The one user that the credential acts for; ``None``: any of the tenant's."""
+    session_id: str | None
+    """The one session that a guest may look at; ``None`` for all others."""
+    files: bool | None
     credential: str
     key_id: str | None
     budgets: list[Budget]
