@@ -39,12 +39,14 @@ export class Placeholders {
     let out = text;
     for (const [known, instead] of this.#texts) out = out.replaceAll(known, instead);
     return out
-      .replace(/\b(ses|trn|ten|key|whk|bdg|prm)_([0-9a-f]{32})/g, (whole, kind, hex) => (
+      .replace(/\b(ses|trn|ten|key|whk|bdg|prm|shr)_([0-9a-f]{32})/g, (whole, kind, hex) => (
         /^0+$/.test(hex) ? whole : `${kind}_${String(this.#number(kind, hex)).padStart(32, '0')}`))
       .replace(/"[0-9a-f]+-[0-9a-f]{12,}-[0-9a-f]+"/g, '"2f-18a-2a"')
       .replace(/\bmsg_([0-9a-f]{32})_/g, (_, hex) => `msg_${String(this.#number('ses', hex)).padStart(32, '0')}_`)
       .replace(/\bpdk_key_[\w-]{43}/g, 'pdk_key_EXAMPLE')
+      .replace(/\bpdk_share_[\w-]{43}/g, 'pdk_share_EXAMPLE')
       .replace(/\bwhsec_[A-Za-z0-9+/]+=*/g, 'whsec_EXAMPLE')
+      .replace(/\b[0-9a-f]{40}\b/g, (id) => String(this.#number('commit', id)).padStart(40, '0'))
       .replace(/msg_scripted_(\d+)/g, (_, number) => `msg_scripted_${this.#number('message', number)}`)
       .replace(/\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/g, (uuid) => (
         `00000000-0000-4000-8000-${String(this.#number('uuid', uuid)).padStart(12, '0')}`))
@@ -68,6 +70,7 @@ export class Placeholders {
     if (key === 'request_id') return '0'.repeat(32);
     if (key === 'hash') return '0'.repeat(64);
     if (key === 'ticket') return 'TICKET';
+    if (key === 'authored_at') return TIME;
     if (key === 'period_start') return '2026-01-31';
     if (key === 'next_cursor' && !/^\d+$/.test(value)) return 'CURSOR';
     if (/^(expires_at|previous_signs_until)$/.test(key) && !String(value).startsWith('2099')) return LATER;

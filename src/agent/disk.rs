@@ -44,8 +44,14 @@ impl DiskLimits {
 
 /// Looks at these folders until one passes the limit, and then stops the turn.
 pub(super) async fn watch(folders: Arc<Vec<OwnedFd>>, limits: DiskLimits, control: Arc<TurnControl>) {
+    passed(folders, limits).await;
+    control.stop(TurnErrorCode::WorkspaceFull);
+}
+
+/// Ends when these folders hold more than they may.
+pub(super) async fn passed(folders: Arc<Vec<OwnedFd>>, limits: DiskLimits) {
     if limits.max_bytes == 0 && limits.max_entries == 0 {
-        return;
+        std::future::pending::<()>().await;
     }
     loop {
         tokio::time::sleep(limits.interval).await;
@@ -58,15 +64,15 @@ pub(super) async fn watch(folders: Arc<Vec<OwnedFd>>, limits: DiskLimits, contro
             }
             held
         });
-        let Ok(held) = held.await else { return };
+        // One that broke off says nothing; the next may.
+        let Ok(held) = held.await else { continue };
         if limits.are_passed(held) {
             tracing::warn!(
                 held.bytes,
                 held.entries,
                 held.is_too_deep,
-                "a session's folders hold more than they may; its turn is stopped"
+                "a session's folders hold more than they may; what fills them is stopped"
             );
-            control.stop(TurnErrorCode::WorkspaceFull);
             return;
         }
     }

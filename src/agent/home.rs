@@ -95,6 +95,11 @@ impl Home {
         Ok(self.open()?.into_std_file().into())
     }
 
+    /// A new file of this name that only its owner reads.
+    pub(super) fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        io::Write::write_all(&mut new_file(&self.open()?, Path::new(name))?, content)
+    }
+
     /// A new file among the CLI's transcripts that only its owner reads, in place of one of that name.
     pub fn transcript_file(&self, path: &Path) -> io::Result<std::fs::File> {
         let path = Path::new(CONFIG).join(PROJECTS).join(path);

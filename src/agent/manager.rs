@@ -68,6 +68,8 @@ pub struct AgentSettings {
     pub memory_max_bytes: u64,
     /// How often that memory is looked at.
     pub memory_interval: Duration,
+    /// The most helpers at once.
+    pub helpers_max: usize,
     /// How much a session's folders may hold.
     pub disk: DiskLimits,
     /// How what agents ask is treated.
@@ -191,6 +193,8 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
     /// Bounds the agents that are being started ahead.
     ahead: Semaphore,
+    /// Bounds the helpers.
+    pub(super) helpers: Semaphore,
     pub(super) metrics: Arc<AgentMetrics>,
     /// What all agents took when that was last looked at, in bytes.
     pub(super) memory_bytes: AtomicU64,
@@ -224,6 +228,7 @@ impl Agents {
             shared: Arc::new(Shared {
                 pool: Pool::new(settings.max_live, settings.queue_max),
                 ahead: Semaphore::new(settings.prewarm_concurrency),
+                helpers: Semaphore::new(settings.helpers_max),
                 metrics: Arc::default(),
                 memory_bytes: AtomicU64::new(0),
                 settings,

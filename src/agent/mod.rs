@@ -12,6 +12,7 @@ pub mod feed;
 pub mod fence;
 pub mod handle;
 mod handover;
+mod helper;
 pub mod home;
 mod idle;
 pub mod launch;
@@ -35,6 +36,7 @@ mod users;
 
 pub use disk::DiskLimits;
 pub use elsewhere::ElsewhereError;
+pub use helper::{Helped, Helper, HelperArgument, HelperError};
 pub use idle::IdleSession;
 pub use launch::Folders;
 pub use line::OnBusy;

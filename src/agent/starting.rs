@@ -97,7 +97,7 @@ fn describe_start(end: &AgentEnd) -> String {
 }
 
 /// What a session's agent is to change belongs to the user that it runs under.
-async fn give_to(user: u32, home: &Home, folders: &Folders) -> io::Result<()> {
+pub(super) async fn give_to(user: u32, home: &Home, folders: &Folders) -> io::Result<()> {
     let handle = |workspace: &Workspace| workspace.dir().as_fd().try_clone_to_owned();
     let (home, tree) = (home.clone(), handle(&folders.tree)?);
     let workspaces = [&folders.workspace].into_iter().chain(&folders.added);
@@ -115,7 +115,7 @@ async fn give_to(user: u32, home: &Home, folders: &Folders) -> io::Result<()> {
 }
 
 /// Does what may take its time with files.
-async fn off_the_runtime<T: Send + 'static>(
+pub(super) async fn off_the_runtime<T: Send + 'static>(
     what: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     tokio::task::spawn_blocking(what)
@@ -293,7 +293,7 @@ impl Shared {
         }
     }
 
-    async fn policy_of(&self, tenant: TenantId) -> Result<TenantPolicy, NoAgent> {
+    pub(super) async fn policy_of(&self, tenant: TenantId) -> Result<TenantPolicy, NoAgent> {
         let found = self.tenant(tenant).await?;
         Ok(found.map(|tenant| tenant.policy).unwrap_or_default())
     }
@@ -364,7 +364,7 @@ impl Shared {
     }
 
     /// The user of the machine that a tenant's agents run under, where tenants have users.
-    async fn user_of(&self, tenant: TenantId) -> Result<Option<u32>, NoAgent> {
+    pub(super) async fn user_of(&self, tenant: TenantId) -> Result<Option<u32>, NoAgent> {
         match self.launch.fence.users {
             Some(users) => {
                 let user = self.users.of(&*self.store, users, tenant).await;

@@ -156,6 +156,10 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
         tag("Chat", "Turns: a prompt, and all that follows until its result."),
         tag("Turns", "Turns by their ids: looked up, cancelled."),
         tag(
+            "Git",
+            "The repository in a session's workspace, and what workspaces begin with.",
+        ),
+        tag(
             "Shares",
             "Links by which a session is shown to people who have no credential.",
         ),

@@ -44,6 +44,7 @@ impl From<Error> for Problem {
             | Error::RequestInProgress { retry_after }
             | Error::CursorAhead { retry_after }
             | Error::FilesBusy { retry_after }
+            | Error::GitBusy { retry_after }
             | Error::InstanceUnreachable { retry_after }
             | Error::ShuttingDown { retry_after } => {
                 problem.retry_after = Some(*retry_after);
@@ -85,6 +86,13 @@ impl From<Error> for Problem {
             | Error::PermissionAnswered { .. }
             | Error::CursorForeign
             | Error::SharesForbidden
+            | Error::NotARepository
+            | Error::GitUnavailable
+            | Error::GitTimeout
+            | Error::GitFailed { .. }
+            | Error::SourceRefused { .. }
+            | Error::CloneFailed { .. }
+            | Error::WorkspaceFull
             | Error::TooLongForInstance
             | Error::File(_)
             | Error::CliRefused(_) => {
@@ -106,6 +114,9 @@ impl From<Error> for Problem {
             | Error::WebhookNotFound
             | Error::DeliveryNotFound
             | Error::ShareNotFound
+            | Error::RefNotFound
+            | Error::NothingToCommit
+            | Error::TemplateNotFound
             | Error::TurnNotFound
             | Error::MessageNotFound
             | Error::CheckpointNotFound
@@ -154,6 +165,17 @@ fn code_of(error: &Error) -> ProblemCode {
         Error::DeliveryNotFound => ProblemCode::DeliveryNotFound,
         Error::SharesForbidden => ProblemCode::SharesForbidden,
         Error::ShareNotFound => ProblemCode::ShareNotFound,
+        Error::NotARepository => ProblemCode::NotARepository,
+        Error::GitUnavailable => ProblemCode::GitUnavailable,
+        Error::GitBusy { .. } => ProblemCode::GitBusy,
+        Error::GitTimeout => ProblemCode::GitTimeout,
+        Error::GitFailed { .. } => ProblemCode::GitFailed,
+        Error::RefNotFound => ProblemCode::RefNotFound,
+        Error::NothingToCommit => ProblemCode::NothingToCommit,
+        Error::SourceRefused { .. } => ProblemCode::SourceRefused,
+        Error::CloneFailed { .. } => ProblemCode::CloneFailed,
+        Error::TemplateNotFound => ProblemCode::TemplateNotFound,
+        Error::WorkspaceFull => ProblemCode::WorkspaceFull,
         Error::CursorForeign => ProblemCode::InvalidCursor,
         Error::CursorAhead { .. } => ProblemCode::CursorAhead,
         Error::TurnNotFound => ProblemCode::TurnNotFound,

@@ -85,6 +85,26 @@ pub enum ProblemCode {
     SharesForbidden,
     /// There is no such link of the session.
     ShareNotFound,
+    /// The workspace has no repository of its own.
+    NotARepository,
+    /// `git` is not there, or cannot be started.
+    GitUnavailable,
+    /// As much of `git` runs as may.
+    GitBusy,
+    /// `git` took longer than it may.
+    GitTimeout,
+    /// `git` does not do this; `detail` says why.
+    GitFailed,
+    /// There is no such branch, tag or commit.
+    RefNotFound,
+    /// Nothing changed that could be committed.
+    NothingToCommit,
+    /// The repository may not be cloned; `detail` says why.
+    SourceRefused,
+    /// The repository was not cloned; `detail` says what `git` says.
+    CloneFailed,
+    /// There is no such template.
+    TemplateNotFound,
     /// There is no such turn of the session.
     TurnNotFound,
     /// There is no such message of the session, or it is no place to fork at.
@@ -206,6 +226,7 @@ impl ProblemCode {
             | Self::OriginForbidden
             | Self::TenantSuspended
             | Self::SharesForbidden
+            | Self::SourceRefused
             | Self::WorkspaceRefused
             | Self::FileOutside
             | Self::OptionForbidden => StatusCode::FORBIDDEN,
@@ -218,6 +239,8 @@ impl ProblemCode {
             | Self::WebhookNotFound
             | Self::DeliveryNotFound
             | Self::ShareNotFound
+            | Self::RefNotFound
+            | Self::TemplateNotFound
             | Self::TurnNotFound
             | Self::MessageNotFound
             | Self::FileNotFound
@@ -231,6 +254,9 @@ impl ProblemCode {
             Self::TurnQueueFull | Self::RateLimited | Self::QuotaReached => StatusCode::TOO_MANY_REQUESTS,
             Self::SessionBusy
             | Self::CursorAhead
+            | Self::NotARepository
+            | Self::GitFailed
+            | Self::NothingToCommit
             | Self::TenantExists
             | Self::KeyNameTaken
             | Self::TooManyBudgets
@@ -255,9 +281,11 @@ impl ProblemCode {
             Self::BodyTooLarge | Self::FileTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BudgetExceeded => StatusCode::PAYMENT_REQUIRED,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::ValidationFailed | Self::InvalidQuery | Self::CredentialRefused | Self::ArchiveRefused => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            Self::ValidationFailed
+            | Self::InvalidQuery
+            | Self::CredentialRefused
+            | Self::ArchiveRefused
+            | Self::CloneFailed => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TurnUnknown | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::AgentStartFailed
             | Self::AgentCrashed
@@ -267,6 +295,8 @@ impl ProblemCode {
             | Self::TurnFailed => StatusCode::BAD_GATEWAY,
             Self::WorkspaceUnavailable
             | Self::FilesBusy
+            | Self::GitUnavailable
+            | Self::GitBusy
             | Self::IssuerUnavailable
             | Self::AgentUnavailable
             | Self::AgentsExhausted
@@ -274,7 +304,7 @@ impl ProblemCode {
             | Self::ShuttingDown
             | Self::StoreUnavailable
             | Self::StoreReadOnly => StatusCode::SERVICE_UNAVAILABLE,
-            Self::TurnTimeout | Self::CliTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::TurnTimeout | Self::CliTimeout | Self::GitTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::StoreFull | Self::WorkspaceFull => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
@@ -313,6 +343,16 @@ impl ProblemCode {
             Self::DeliveryNotFound => "There is no such delivery",
             Self::SharesForbidden => "The tenant does not show sessions by links",
             Self::ShareNotFound => "There is no such link",
+            Self::NotARepository => "The workspace is not a git repository",
+            Self::GitUnavailable => "git cannot be started",
+            Self::GitBusy => "As much of git runs as may",
+            Self::GitTimeout => "git took longer than it may",
+            Self::GitFailed => "git does not do this",
+            Self::RefNotFound => "There is no such branch, tag or commit",
+            Self::NothingToCommit => "There is nothing to commit",
+            Self::SourceRefused => "The repository may not be cloned",
+            Self::CloneFailed => "The repository was not cloned",
+            Self::TemplateNotFound => "There is no such template",
             Self::UpgradeRequired => "This path takes a WebSocket's handshake only",
             Self::OriginForbidden => "Pages of this web origin may not connect",
             Self::TurnNotFound => "There is no such turn",

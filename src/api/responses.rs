@@ -96,6 +96,31 @@ const TURN: &[Code] = &[Code::TurnNotFound];
 const CHECKPOINT: &[Code] = &[Code::TurnNotFound, Code::CheckpointNotFound];
 const QUERY: &[Code] = &[Code::InvalidQuery];
 const BUSY: &[Code] = &[Code::SessionBusy, Code::ShuttingDown, Code::InstanceUnreachable];
+/// What an operation that asks `git` can answer.
+const GIT: &[Code] = &[
+    Code::NotARepository,
+    Code::GitUnavailable,
+    Code::GitBusy,
+    Code::GitTimeout,
+    Code::GitFailed,
+    Code::WorkspaceFull,
+    Code::ShuttingDown,
+];
+const REF: &[Code] = &[Code::RefNotFound];
+const COMMIT: &[Code] = &[Code::NothingToCommit];
+/// What can come of a workspace that begins with something.
+const BEGINNING: &[Code] = &[
+    Code::SourceRefused,
+    Code::CloneFailed,
+    Code::TemplateNotFound,
+    Code::WorkspaceNotEmpty,
+    Code::WorkspaceTooLarge,
+    Code::WorkspaceFull,
+    Code::GitUnavailable,
+    Code::GitBusy,
+    Code::GitTimeout,
+    Code::ShuttingDown,
+];
 const SHARE: &[Code] = &[Code::ShareNotFound];
 const NO_SHARES: &[Code] = &[Code::SharesForbidden];
 const WEBHOOK: &[Code] = &[Code::WebhookNotFound];
@@ -154,7 +179,7 @@ macro_rules! problems {
 
 problems! {
     /// Of an operation that makes a session.
-    CreateProblems: [CALLER, ONCE, BODY, OPTION, QUOTA, WRITE, WORKSPACE];
+    CreateProblems: [CALLER, ONCE, BODY, OPTION, QUOTA, WRITE, WORKSPACE, BEGINNING];
     /// Of an operation that lists sessions.
     ListProblems: [CALLER, LIST];
     /// Of an operation that lists what a session has.
@@ -221,6 +246,16 @@ problems! {
     TicketProblems: [CALLER, ONCE, SESSION, WRITE];
     /// Of an operation that opens a WebSocket.
     SocketProblems: [CALLER, LIST, CURSOR, SESSION, TURN, WRITE, SOCKET];
+    /// Of an operation that asks how a repository stands.
+    GitProblems: [CALLER, IN_USE, WORKSPACE, GIT];
+    /// Of an operation that asks what differs.
+    GitDiffProblems: [CALLER, LIST, IN_USE, WORKSPACE, GIT, REF];
+    /// Of an operation that lists commits.
+    GitLogProblems: [CALLER, LIST, IN_USE, WORKSPACE, GIT, REF];
+    /// Of an operation that makes a commit.
+    CommitProblems: [CALLER, ONCE, BODY, IN_USE, WORKSPACE, GIT, REF, COMMIT];
+    /// Of an operation that puts files back.
+    RestoreProblems: [CALLER, ONCE, BODY, IN_USE, WORKSPACE, GIT, REF];
     /// Of an operation that makes a link to a session.
     CreateShareProblems: [CALLER, ONCE, BODY, SESSION, NO_SHARES, WRITE];
     /// Of an operation that revokes a link to a session.

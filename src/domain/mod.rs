@@ -14,6 +14,7 @@ pub mod diff;
 pub mod event;
 pub mod event_id;
 pub mod file_path;
+pub mod git;
 pub mod ids;
 pub mod instance;
 pub mod key;
@@ -48,6 +49,7 @@ pub use diff::{Diff, DiffHunk, DiffLine, DiffLineKind, FileDiff, FileDiffStatus}
 pub use event::{Event, EventBody, EventKind, EventQuery, WaitsFor};
 pub use event_id::{Epoch, EventId};
 pub use file_path::FilePath;
+pub use git::{CommitId, GitChange, GitChangeKind, GitCommit, GitStatus, InvalidCommitId, LogPlace};
 pub use ids::{
     BudgetId, ClaudeSessionId, EntryId, InstanceId, KeyId, PermissionId, SessionId, ShareId, TenantId,
     TurnId, WebhookId,

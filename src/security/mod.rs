@@ -14,3 +14,4 @@ pub mod walk;
 pub mod webhook_signing;
 pub mod workspace;
 pub mod workspace_copy;
+pub mod workspace_fill;

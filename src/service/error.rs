@@ -142,6 +142,51 @@ pub enum Error {
     /// There is no such link of the session.
     #[error("there is no such link")]
     ShareNotFound,
+    /// The workspace has no repository of its own.
+    #[error("the workspace is not a git repository: it has no folder .git of its own")]
+    NotARepository,
+    /// `git` is not there, or cannot be started.
+    #[error("git is not installed where this server runs, or cannot be started (git.path)")]
+    GitUnavailable,
+    /// As many run as may.
+    #[error("as much of git runs as may (git.concurrency_max)")]
+    GitBusy {
+        /// When trying again makes sense.
+        retry_after: Duration,
+    },
+    /// It took too long.
+    #[error("git took longer than it may (git.timeout, git.clone_timeout)")]
+    GitTimeout,
+    /// `git` does not do that.
+    #[error("{why}")]
+    GitFailed {
+        /// What it says.
+        why: String,
+    },
+    /// There is no such commit.
+    #[error("there is no such branch, tag or commit")]
+    RefNotFound,
+    /// Nothing changed.
+    #[error("there is nothing to commit")]
+    NothingToCommit,
+    /// The repository may not be cloned.
+    #[error("{reason}")]
+    SourceRefused {
+        /// Why not.
+        reason: String,
+    },
+    /// The repository was not cloned.
+    #[error("{why}")]
+    CloneFailed {
+        /// What `git` says.
+        why: String,
+    },
+    /// There is no such template.
+    #[error("there is no such template")]
+    TemplateNotFound,
+    /// The session's folders hold more than they may.
+    #[error("the session's folders hold more than they may (isolation.disk_max_bytes)")]
+    WorkspaceFull,
     /// There is no such turn of the session.
     #[error("there is no such turn")]
     TurnNotFound,

@@ -3,6 +3,7 @@
 
 mod attachments;
 mod authentication;
+mod beginning;
 mod checkpoints;
 mod conversation;
 mod credentials;
@@ -14,6 +15,7 @@ mod events;
 mod failures;
 mod files;
 mod forking;
+mod git;
 mod health;
 mod housekeeping;
 mod idempotency;
@@ -53,6 +55,7 @@ pub use crate::security::workspace_copy::{CopyError, CopyLimits};
 pub use crate::store::StoreError;
 pub use attachments::{NewAttachment, is_supported};
 pub use authentication::{AuthenticationRules, AuthenticationService, Unauthenticated};
+pub use beginning::{Beginning, BeginningService, Template};
 pub use checkpoints::{CheckpointService, RewindOrder};
 pub use credentials::{CredentialInfo, CredentialService, ResealError, reseal};
 pub use delivering::{DeliveryRules, Dispatcher};
@@ -62,6 +65,9 @@ pub use error::Error;
 pub use events::{EventOrder, EventRules, EventService};
 pub use files::{FileRules, FileService, IncomingArchive, Writing, WrittenFile};
 pub use forking::{ForkOrder, ForkService};
+pub use git::{
+    CloneRules, CommitOrder, GitCredential, GitDiffOrder, GitRules, GitService, RestoreOrder, SourceOrder,
+};
 pub use health::{HealthReport, HealthService, ModelAccess};
 pub use housekeeping::{Housekeeping, KeepRules, Swept};
 pub use idempotency::{Idempotency, Once};
@@ -92,6 +98,10 @@ pub struct Services {
     pub files: Arc<FileService>,
     /// What workspaces were like before and after turns.
     pub checkpoints: Arc<CheckpointService>,
+    /// Repositories in workspaces.
+    pub git: Arc<GitService>,
+    /// Sessions whose workspaces begin with something.
+    pub beginnings: Arc<BeginningService>,
     /// Forks of sessions.
     pub forks: Arc<ForkService>,
     /// Live agents, outside the conversation.

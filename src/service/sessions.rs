@@ -133,6 +133,13 @@ impl SessionService {
 
     /// Makes a session and its workspace. No model is called; the agent is started in the background.
     pub async fn create(&self, caller: &Principal, new: NewSession) -> Result<SessionDetails, Error> {
+        let session = self.prepare(caller, new).await?;
+        let folders = self.make_folders(caller, &session).await?;
+        self.finish(caller, session, folders).await
+    }
+
+    /// A session that may be made, counted as one.
+    pub(super) async fn prepare(&self, caller: &Principal, new: NewSession) -> Result<Session, Error> {
         if !caller.acts_for(&new.user) {
             return Err(Error::Forbidden {
                 reason: "this credential acts for another user",
@@ -158,7 +165,16 @@ impl SessionService {
             closed_at: None,
         };
         self.count_new(caller).await?;
-        let folders = self.make_folders(caller, &session).await?;
+        Ok(session)
+    }
+
+    /// Stores a session that was prepared, whose folders are there.
+    pub(super) async fn finish(
+        &self,
+        caller: &Principal,
+        session: Session,
+        folders: Folders,
+    ) -> Result<SessionDetails, Error> {
         self.insert(caller, &session).await?;
         self.agents.prewarm(session.clone(), folders);
         self.details(caller, session).await

@@ -95,6 +95,8 @@ pub(super) const LISTS: &[&str] = &[
     "defaults.setting_sources",
     "agent.session_environment",
     "agent.pass_environment",
+    "git.clone_hosts",
+    "git.clone_networks",
     "isolation.read_paths",
     "isolation.write_paths",
     "model.allowed_models",
@@ -110,6 +112,7 @@ const FILE_ONLY: &[&str] = &[
     "PADDOCK__MODEL__PRICES",
     "PADDOCK__PERMISSIONS__RULES",
     "PADDOCK__PLUGINS",
+    "PADDOCK__WORKSPACES__TEMPLATES",
 ];
 
 /// The variables of this process. Those that are no text are left out.

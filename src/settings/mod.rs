@@ -14,6 +14,7 @@ mod environment;
 mod events;
 mod extensions;
 mod files;
+mod git;
 mod instance;
 mod isolation;
 mod limits;
@@ -28,6 +29,7 @@ mod tenants;
 mod user;
 mod webhooks;
 mod websocket;
+mod workspaces;
 
 use std::path::Path;
 
@@ -43,6 +45,7 @@ pub use environment::{ALIASES, process_environment};
 pub use events::EventsSection;
 pub use extensions::{McpServers, PluginSettings};
 pub use files::FilesSection;
+pub use git::GitSection;
 pub use instance::InstanceSection;
 pub use isolation::{IsolationLevel, IsolationScope, IsolationSection, NamedNetwork, NetworkSetting};
 pub use limits::LimitsSection;
@@ -56,6 +59,7 @@ pub use tenants::{RatesSection, TenantsSection};
 pub use user::UserSection;
 pub use webhooks::WebhooksSection;
 pub use websocket::WebsocketSection;
+pub use workspaces::{TemplateSettings, WorkspacesSection};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -88,6 +92,10 @@ pub struct Settings {
     pub checkpoints: CheckpointsSection,
     /// What fences agents in.
     pub isolation: IsolationSection,
+    /// What workspaces can begin with.
+    pub workspaces: WorkspacesSection,
+    /// Repositories in workspaces.
+    pub git: GitSection,
     /// This server as one of several.
     pub instance: InstanceSection,
     /// The event log and its readers.
@@ -131,6 +139,8 @@ impl Settings {
         self.agent.check(&mut problems);
         self.checkpoints.check(&mut problems);
         self.isolation.check(self, &mut problems);
+        self.workspaces.check(&mut problems);
+        self.git.check(&mut problems);
         self.instance.check(&mut problems);
         self.events.check(&mut problems);
         self.websocket.check(&mut problems);

@@ -25,8 +25,12 @@ use crate::limits::rate::RateLimiter;
 use crate::limits::tenants::Tenants;
 use crate::limits::{KeyRates, Limits};
 use crate::security::environment;
+use crate::security::outgoing::OutgoingRules;
 use crate::security::sealing::SealingKeys;
-use crate::service::{CopyLimits, FileRules, Held, KeepRules, ModelAccess, SearchLimits, UnpackLimits};
+use crate::service::{
+    CloneRules, CopyLimits, FileRules, GitRules, Held, KeepRules, ModelAccess, SearchLimits, Template,
+    UnpackLimits,
+};
 use crate::settings::{
     self, DialectSettings, DialectsSection, ModelSection, OnTimeout, PluginSettings, Settings, UnknownPrice,
 };
@@ -195,6 +199,7 @@ pub(super) fn agent_settings(settings: &Settings) -> AgentSettings {
         control_timeout: agent.control_timeout,
         memory_max_bytes: agent.memory_max_bytes,
         memory_interval: agent.memory_interval,
+        helpers_max: settings.git.concurrency_max,
         disk: DiskLimits {
             max_bytes: settings.isolation.disk_max_bytes,
             max_entries: settings.isolation.disk_max_entries,
@@ -274,6 +279,35 @@ pub(super) fn api_limits(settings: &Settings) -> ApiLimits {
         dialect_shows_tools: settings.dialects.openai_shows_tools,
         peer_request_max_bytes: settings.instance.message_max_bytes,
     }
+}
+
+pub(super) fn git_rules(settings: &Settings) -> GitRules {
+    let git = &settings.git;
+    let networks = git.clone_networks.iter().map(|network| network.0);
+    GitRules {
+        program: git.path.clone(),
+        timeout: git.timeout,
+        output_max_bytes: git.output_max_bytes,
+        email_host: git.email_host.clone(),
+        cloning: git.clone.then(|| CloneRules {
+            timeout: git.clone_timeout,
+            depth: git.clone_depth,
+            hosts: git.clone_hosts.clone(),
+            http: git.clone_http,
+            addresses: OutgoingRules::new(networks.collect()),
+        }),
+    }
+}
+
+pub(super) fn templates(settings: &Settings) -> Vec<Template> {
+    let templates = settings.workspaces.templates.iter();
+    templates
+        .map(|(name, template)| Template {
+            name: name.clone(),
+            description: template.description.clone(),
+            path: template.path.clone(),
+        })
+        .collect()
 }
 
 /// The dialects on the platform's own port.

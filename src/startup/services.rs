@@ -15,10 +15,11 @@ use crate::security::sealing::SealingKeys;
 use crate::security::webhook_signing::WebhookSigner;
 use crate::security::workspace::Workspaces;
 use crate::service::{
-    AuthenticationService, CheckpointService, CredentialService, DeliveryMetrics, ErasureService, EventRules,
-    EventService, FileService, ForkService, HealthService, Idempotency, MetricsService, ModelService,
-    PeerService, PermissionService, Services, SessionRules, SessionService, ShareService, SpendingService,
-    SteeringService, TenantService, TurnRules, TurnService, WebhookService,
+    AuthenticationService, BeginningService, CheckpointService, CredentialService, DeliveryMetrics,
+    ErasureService, EventRules, EventService, FileService, ForkService, GitService, HealthService,
+    Idempotency, MetricsService, ModelService, PeerService, PermissionService, Services, SessionRules,
+    SessionService, ShareService, SpendingService, SteeringService, TenantService, TurnRules, TurnService,
+    WebhookService,
 };
 use crate::settings::Settings;
 use crate::store::Store;
@@ -78,6 +79,7 @@ impl Parts<'_> {
             self.cluster.clone(),
         );
         let (forks, checkpoints) = (self.forks(&sessions), self.checkpoints(&sessions));
+        let (git, beginnings) = self.beginnings(&sessions);
         let tenants = Arc::new(TenantService::new(
             store(),
             Arc::clone(self.limits.tenants()),
@@ -110,6 +112,8 @@ impl Parts<'_> {
             events: Arc::new(events),
             files: Arc::new(files),
             checkpoints: Arc::new(checkpoints),
+            git,
+            beginnings,
             forks: Arc::new(forks),
             steering: Arc::new(SteeringService::new(store(), agents(), Arc::clone(&sessions))),
             shares: Arc::new(shares),
@@ -174,6 +178,19 @@ impl Parts<'_> {
                 attachment_max_bytes: self.settings.limits.attachment_max_bytes,
             },
         )
+    }
+
+    fn beginnings(&self, sessions: &Arc<SessionService>) -> (Arc<GitService>, Arc<BeginningService>) {
+        let rules = parts::git_rules(self.settings);
+        let git = Arc::new(GitService::new(self.agents.clone(), Arc::clone(sessions), rules));
+        let beginnings = BeginningService::new(
+            Arc::clone(sessions),
+            Arc::clone(&git),
+            Arc::clone(&self.clock),
+            parts::templates(self.settings),
+            parts::copy_limits(self.settings),
+        );
+        (git, Arc::new(beginnings))
     }
 
     fn forks(&self, sessions: &Arc<SessionService>) -> ForkService {

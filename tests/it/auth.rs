@@ -554,35 +554,35 @@ fn cases() -> Vec<Case> {
             Method::GET,
             "/api/v1/sessions/{id}/files",
             None,
-            "reader",
+            "guest",
         ),
         case(
             "stat_file",
             Method::GET,
             "/api/v1/sessions/{id}/files/stat",
             None,
-            "reader",
+            "guest",
         ),
         case(
             "read_file",
             Method::GET,
             "/api/v1/sessions/{id}/files/content?path=a",
             None,
-            "reader",
+            "guest",
         ),
         case(
             "search_files",
             Method::GET,
             "/api/v1/sessions/{id}/files/search?q=a",
             None,
-            "reader",
+            "guest",
         ),
         case(
             "download_folder",
             Method::GET,
             "/api/v1/sessions/{id}/files/archive",
             None,
-            "reader",
+            "guest",
         ),
         case(
             "write_file",
@@ -638,14 +638,14 @@ fn cases() -> Vec<Case> {
             Method::GET,
             "/api/v1/sessions/{id}/checkpoints",
             None,
-            "reader",
+            "guest",
         ),
         case(
             "get_turn_diff",
             Method::GET,
             "/api/v1/sessions/{id}/turns/trn_00000000000000000000000000000000/diff",
             None,
-            "reader",
+            "guest",
         ),
         case(
             "rewind_turn",
@@ -675,6 +675,42 @@ fn cases() -> Vec<Case> {
             None,
             "member",
         ),
+        case(
+            "get_git_status",
+            Method::GET,
+            "/api/v1/sessions/{id}/git/status",
+            None,
+            "reader",
+        ),
+        case(
+            "get_git_diff",
+            Method::GET,
+            "/api/v1/sessions/{id}/git/diff",
+            None,
+            "reader",
+        ),
+        case(
+            "list_git_commits",
+            Method::GET,
+            "/api/v1/sessions/{id}/git/log",
+            None,
+            "reader",
+        ),
+        case(
+            "create_git_commit",
+            Method::POST,
+            "/api/v1/sessions/{id}/git/commits",
+            Some(json!({"message": "m"})),
+            "member",
+        ),
+        case(
+            "restore_git_files",
+            Method::POST,
+            "/api/v1/sessions/{id}/git/restore",
+            Some(json!({"paths": ["a"]})),
+            "member",
+        ),
+        case("list_templates", Method::GET, "/api/v1/templates", None, "reader"),
         case("get_metrics", Method::GET, "/metrics", None, "admin"),
         case("list_models", Method::GET, "/api/v1/models", None, "reader"),
         // Last: it ends the session.
@@ -882,7 +918,7 @@ async fn another_tenants_session_answers_like_one_that_nobody_has() {
             case.operation
         );
     }
-    assert_eq!(seen, 52, "every operation on a session");
+    assert_eq!(seen, 60, "every operation on a session");
     assert_eq!(
         rival.get("/api/v1/sessions?status=all").await.expect(200).body["data"],
         json!([])

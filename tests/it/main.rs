@@ -31,6 +31,7 @@ mod fence;
 mod files;
 mod forks;
 mod gateway;
+mod git;
 mod history;
 mod idempotency;
 mod input;

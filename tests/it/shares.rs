@@ -206,7 +206,7 @@ async fn a_link_ends_when_it_is_revoked_and_the_streams_of_its_guests_with_it() 
 #[tokio::test]
 async fn a_link_ends_by_itself_and_lasts_no_longer_than_may_be() {
     let app = app(|settings| {
-        settings.auth.share_link_ttl = std::time::Duration::from_secs(60);
+        settings.auth.share_link_ttl = std::time::Duration::from_mins(1);
         settings.auth.share_link_ttl_max = std::time::Duration::from_secs(90);
     });
     allow(&app, true).await;

@@ -12,7 +12,7 @@ use super::rules::page_limit;
 use super::sessions::SessionView;
 use super::{session_id, turn_id};
 use crate::api::ApiLimits;
-use crate::api::auth::{AsMember, AsReader, Caller};
+use crate::api::auth::{AsFileGuest, AsMember, Caller};
 use crate::api::idempotency::{Answer, IdempotencyKey, once};
 use crate::api::input::{CheckRequest, ValidJson, ValidQuery};
 use crate::api::page::{CursorKey, CursorScope, PageView};
@@ -75,7 +75,7 @@ impl From<Checkpoint> for CheckpointView {
 /// What is kept of its workspace, newest first: for each turn, how it was before and after. Those that could not be taken are
 /// listed with the reason. A session whose option `checkpoints` is off has none.
 ///
-/// **Permissions**: `reader`.
+/// **Permissions**: `guest` of a link that shows the session's files, or `reader`.
 #[utoipa::path(
     tag = "Checkpoints",
     operation_id = "list_checkpoints",
@@ -84,7 +84,7 @@ impl From<Checkpoint> for CheckpointView {
 )]
 #[get("/api/v1/sessions/{session_id}/checkpoints")]
 pub(in crate::api) async fn list_checkpoints(
-    caller: Caller<AsReader>,
+    caller: Caller<AsFileGuest>,
     path: web::Path<String>,
     query: ValidQuery<PageQuery>,
     limits: web::Data<ApiLimits>,
@@ -154,7 +154,7 @@ fn is_relative(path: &str) -> Result<(), ValidationError> {
 /// commands did. As JSON, or as unified text (`Accept: text/x-diff`, or `format=unified`). What is too much is left out, and
 /// `truncated` says so. 404 `checkpoint_not_found` where the session keeps no checkpoints, and until the turn has ended.
 ///
-/// **Permissions**: `reader`.
+/// **Permissions**: `guest` of a link that shows the session's files, or `reader`.
 #[utoipa::path(
     tag = "Checkpoints",
     operation_id = "get_turn_diff",
@@ -166,7 +166,7 @@ fn is_relative(path: &str) -> Result<(), ValidationError> {
 )]
 #[get("/api/v1/sessions/{session_id}/turns/{turn_id}/diff")]
 pub(in crate::api) async fn get_turn_diff(
-    caller: Caller<AsReader>,
+    caller: Caller<AsFileGuest>,
     path: web::Path<(String, String)>,
     query: ValidQuery<TurnDiffQuery>,
     request: HttpRequest,

@@ -15,6 +15,7 @@ use super::rules::{
     is_metadata, is_metadata_query, is_search, is_subdir, is_title, is_user_id, is_word, page_limit, present,
     within_page_limit,
 };
+use super::sources::SourceRequest;
 use super::{checked, session_id};
 use crate::api::ApiLimits;
 use crate::api::auth::{AsGuest, AsMember, AsReader, Caller};
@@ -26,7 +27,7 @@ use crate::api::responses::{
     ChangeProblems, CloseProblems, CreateProblems, ListProblems, ReadProblems, ResumeProblems,
 };
 use crate::domain::{PermissionMode, SessionChange, SessionId, SessionOptions};
-use crate::service::{NewSession, Services, SessionDetails, SessionQuery, SessionState};
+use crate::service::{Beginning, NewSession, Services, SessionDetails, SessionQuery, SessionState};
 
 /// A session to be made.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
@@ -59,13 +60,37 @@ pub struct CreateSessionRequest {
     /// How its agents are run; the server's defaults fill the rest.
     #[schema(nullable = false)]
     options: Option<SessionOptionsRequest>,
+    /// A repository that is cloned into its workspace, which must be new or empty. The request waits for that. Where it fails,
+    /// there is no session.
+    #[schema(nullable = false)]
+    source: Option<SourceRequest>,
+    /// The template whose files its workspace, which must be new or empty, begins with; not together with `source`.
+    #[schema(nullable = false, max_length = 100, example = "python")]
+    template: Option<String>,
 }
 
 impl CheckRequest for CreateSessionRequest {
     fn check_inner(&self, limits: &ApiLimits) -> Vec<FieldError> {
-        self.options
-            .as_ref()
-            .map_or_else(Vec::new, |options| broken_rules("options", options, limits))
+        let options = self.options.as_ref();
+        let mut errors = options.map_or_else(Vec::new, |options| broken_rules("options", options, limits));
+        errors.extend(self.source.iter().flat_map(SourceRequest::check));
+        if self.source.is_some() && self.template.is_some() {
+            let words = "a workspace begins with one of `source` and `template`";
+            errors.push(FieldError::new("template", "not_together", words));
+        }
+        errors
+    }
+}
+
+impl CreateSessionRequest {
+    /// What its workspace begins with, if with something.
+    fn beginning(&mut self) -> Result<Option<Beginning>, Problem> {
+        if let Some(source) = self.source.take() {
+            let order = source.order();
+            let order = order.map_err(|error| Problem::fields(ProblemCode::ValidationFailed, vec![error]))?;
+            return Ok(Some(Beginning::Clone(order)));
+        }
+        Ok(self.template.take().map(Beginning::Template))
     }
 }
 
@@ -308,7 +333,8 @@ pub(in crate::api) async fn create_session(
     key: IdempotencyKey,
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let asked = body.0;
+    let mut asked = body.0;
+    let beginning = asked.beginning()?;
     let new = NewSession {
         user: checked("user_id", &asked.user_id.unwrap_or_default())?,
         subdir: asked
@@ -321,7 +347,11 @@ pub(in crate::api) async fn create_session(
         options: asked.options.map(SessionOptions::from).unwrap_or_default(),
     };
     once(&caller, &services, key.with(body.1), async || {
-        let view = SessionView::from(services.sessions.create(&caller, new).await?);
+        let made = match beginning {
+            Some(beginning) => services.beginnings.create(&caller, new, beginning).await?,
+            None => services.sessions.create(&caller, new).await?,
+        };
+        let view = SessionView::from(made);
         Ok(Answer::new(StatusCode::CREATED, &view)?.at(view.path()))
     })
     .await

@@ -10,7 +10,7 @@ use validator::Validate;
 use super::content::download;
 use super::{folder_of, session_id};
 use crate::api::ApiLimits;
-use crate::api::auth::{AsMember, AsReader, Caller};
+use crate::api::auth::{AsFileGuest, AsMember, Caller};
 use crate::api::input::{CheckRequest, ValidQuery, next_piece};
 use crate::api::problem::Problem;
 use crate::api::responses::{PackProblems, UnpackProblems};
@@ -60,7 +60,7 @@ impl CheckRequest for PackQuery {}
 /// is packed while it is sent: what the agent changes meanwhile may be in it or not, and if it cannot be packed whole the
 /// answer breaks off.
 ///
-/// **Permissions**: `reader`.
+/// **Permissions**: `guest` of a link that shows the session's files, or `reader`.
 #[utoipa::path(
     tag = "Files",
     operation_id = "download_folder",
@@ -69,7 +69,7 @@ impl CheckRequest for PackQuery {}
 )]
 #[get("/api/v1/sessions/{session_id}/files/archive")]
 pub(in crate::api) async fn download_folder(
-    caller: Caller<AsReader>,
+    caller: Caller<AsFileGuest>,
     path: web::Path<String>,
     query: ValidQuery<PackQuery>,
     services: web::Data<Services>,

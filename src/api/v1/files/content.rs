@@ -15,7 +15,7 @@ use validator::Validate;
 
 use super::{FileView, path_of, session_id};
 use crate::api::ApiLimits;
-use crate::api::auth::{AsMember, AsReader, Caller};
+use crate::api::auth::{AsFileGuest, AsMember, Caller};
 use crate::api::input::{CheckRequest, ValidQuery, next_piece};
 use crate::api::problem::{Problem, ProblemCode};
 use crate::api::responses::{ReadContentProblems, WriteFileProblems};
@@ -40,7 +40,7 @@ impl CheckRequest for ContentQuery {}
 /// What is in a file, or with `Range` a part of it. It is told as a download, whatever it holds: pages and scripts of a
 /// workspace do not run under this server's name.
 ///
-/// **Permissions**: `reader`.
+/// **Permissions**: `guest` of a link that shows the session's files, or `reader`.
 #[utoipa::path(
     tag = "Files",
     operation_id = "read_file",
@@ -60,7 +60,7 @@ impl CheckRequest for ContentQuery {}
 )]
 #[get("/api/v1/sessions/{session_id}/files/content")]
 pub(in crate::api) async fn read_file(
-    caller: Caller<AsReader>,
+    caller: Caller<AsFileGuest>,
     path: web::Path<String>,
     query: ValidQuery<ContentQuery>,
     request: HttpRequest,

@@ -14,7 +14,7 @@ use validator::Validate;
 use super::rules::{flag, page_limit, within_page_limit};
 use super::{checked, checked_query, session_id};
 use crate::api::ApiLimits;
-use crate::api::auth::{AsMember, AsReader, Caller};
+use crate::api::auth::{AsFileGuest, AsMember, Caller};
 use crate::api::idempotency::{Answer, IdempotencyKey, once};
 use crate::api::input::{CheckRequest, ValidJson, ValidQuery};
 use crate::api::page::{CursorKey, CursorScope, PageView, page_size};
@@ -141,7 +141,7 @@ impl CheckRequest for ListFilesQuery {}
 /// What the workspace, or a folder of it, holds, in the order of the paths. Links are not followed. A page may be short, or
 /// empty, and not be the last: `next_cursor` tells.
 ///
-/// **Permissions**: `reader`.
+/// **Permissions**: `guest` of a link that shows the session's files, or `reader`.
 #[utoipa::path(
     tag = "Files",
     operation_id = "list_files",
@@ -150,7 +150,7 @@ impl CheckRequest for ListFilesQuery {}
 )]
 #[get("/api/v1/sessions/{session_id}/files")]
 pub(in crate::api) async fn list_files(
-    caller: Caller<AsReader>,
+    caller: Caller<AsFileGuest>,
     path: web::Path<String>,
     query: ValidQuery<ListFilesQuery>,
     limits: web::Data<ApiLimits>,
@@ -201,7 +201,7 @@ impl CheckRequest for StatQuery {}
 ///
 /// What is at a path: a file, a folder, a link, which is told of itself, or something else.
 ///
-/// **Permissions**: `reader`.
+/// **Permissions**: `guest` of a link that shows the session's files, or `reader`.
 #[utoipa::path(
     tag = "Files",
     operation_id = "stat_file",
@@ -210,7 +210,7 @@ impl CheckRequest for StatQuery {}
 )]
 #[get("/api/v1/sessions/{session_id}/files/stat")]
 pub(in crate::api) async fn stat_file(
-    caller: Caller<AsReader>,
+    caller: Caller<AsFileGuest>,
     path: web::Path<String>,
     query: ValidQuery<StatQuery>,
     services: web::Data<Services>,
@@ -462,7 +462,7 @@ pub struct HitsView {
 ///
 /// Finds the lines of text files that hold a text, or match a regular expression. Links are not followed.
 ///
-/// **Permissions**: `reader`.
+/// **Permissions**: `guest` of a link that shows the session's files, or `reader`.
 #[utoipa::path(
     tag = "Files",
     operation_id = "search_files",
@@ -471,7 +471,7 @@ pub struct HitsView {
 )]
 #[get("/api/v1/sessions/{session_id}/files/search")]
 pub(in crate::api) async fn search_files(
-    caller: Caller<AsReader>,
+    caller: Caller<AsFileGuest>,
     path: web::Path<String>,
     query: ValidQuery<SearchFilesQuery>,
     limits: web::Data<ApiLimits>,
