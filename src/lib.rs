@@ -5,6 +5,7 @@ pub mod api;
 pub mod checkpoints;
 pub mod cli;
 pub mod cluster;
+pub mod console;
 pub mod dialects;
 pub mod domain;
 pub mod files;

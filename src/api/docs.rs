@@ -1,7 +1,7 @@
 //! The API's own description: a card at `/`, the OpenAPI document, and Swagger UI over it.
 
-use actix_web::http::header;
-use actix_web::{HttpResponse, get, web};
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, get, web};
 use serde::Serialize;
 use strum::IntoEnumIterator as _;
 use utoipa::openapi::security::{
@@ -11,14 +11,19 @@ use utoipa::openapi::{Components, Contact, Info, License, OpenApi, PathItem, Tag
 use utoipa::{PartialSchema as _, ToSchema};
 use utoipa_swagger_ui::SwaggerUi;
 
+use super::console::Shown;
 use super::problem::{FieldError, ProblemCode, ProblemView};
 use super::v1::socket::{SocketCommand, SocketReply};
+use crate::console::wants_page;
 use crate::domain::Dialect;
 
 /// What the API is, in a few words.
 const DESCRIPTION: &str = "A multi-tenant HTTP platform for Claude Code: every user gets agents that work in a folder of \
 their own, in sessions that outlive connections and restarts.\n\nErrors are RFC 9457 problems; `code` names them. Every \
-response carries `X-Request-ID`.";
+response carries `X-Request-ID`.\n\nFor people there is [the web console](/console/), unless this server's has been switched off.";
+
+/// What the answer at `/` goes by.
+const VARIES: HeaderValue = HeaderValue::from_static("accept");
 
 /// The document, rendered once.
 #[derive(Debug)]
@@ -39,6 +44,9 @@ pub struct RootView {
     /// Its version.
     #[schema(example = "0.1.0")]
     version: &'static str,
+    /// Where its web console is; null: it is switched off. Browsers get it at `/`, too.
+    #[schema(example = "/console/")]
+    console: Option<&'static str>,
     /// Where its documentation is.
     #[schema(example = "/docs/")]
     docs: &'static str,
@@ -52,18 +60,28 @@ pub struct RootView {
 
 /// What this server is
 ///
+/// A browser, which asks for `text/html`, gets the web console, unless that is switched off.
+///
 /// **Permissions**: none.
 #[utoipa::path(
     tag = "About",
     operation_id = "get_root",
     security(()),
-    responses((status = 200, description = "What it is, and where to go on", body = RootView))
+    responses((status = 200, description = "What it is, and where to go on; for browsers, the web console", content((RootView = "application/json"), (String = "text/html"))))
 )]
 #[get("/")]
-pub(super) async fn get_root() -> HttpResponse {
-    HttpResponse::Ok().json(RootView {
+pub(super) async fn get_root(request: HttpRequest, console: Shown) -> HttpResponse {
+    if let Some(console) = console.get_ref()
+        && wants_page(&request)
+    {
+        let mut page = console.page(&request);
+        page.headers_mut().append(header::VARY, VARIES);
+        return page;
+    }
+    HttpResponse::Ok().insert_header((header::VARY, VARIES)).json(RootView {
         name: "Paddock",
         version: env!("CARGO_PKG_VERSION"),
+        console: console.as_ref().as_ref().map(|_| "/console/"),
         docs: "/docs/",
         openapi: "/openapi.json",
         health: "/health",

@@ -4,6 +4,7 @@
 //! Start reading at [`routes`]; [`input`] reads requests, [`problem`] says what goes wrong, [`v1`] holds the handlers.
 
 pub mod auth;
+pub mod console;
 pub mod docs;
 mod errors;
 pub mod fallback;
@@ -36,6 +37,7 @@ pub use auth::{Anonymous, Authenticator};
 pub use measuring::HttpMetrics;
 pub use v1::socket::SocketRules;
 
+use crate::console::Console;
 use crate::domain::UserId;
 use crate::service::Services;
 
@@ -103,6 +105,8 @@ pub struct ApiState {
     pub sockets: SocketRules,
     /// What is counted and measured of requests.
     pub metrics: HttpMetrics,
+    /// The web console, unless it is switched off.
+    pub console: Option<Console>,
 }
 
 /// How the HTTP server listens.
@@ -150,6 +154,7 @@ pub fn serve(
     let cursors = web::Data::new(state.cursors);
     let sockets = web::Data::new(state.sockets);
     let metrics = web::Data::new(state.metrics);
+    let console = web::Data::new(state.console);
     let proxies = web::Data::new(trace::TrustedProxies(options.trusted_proxies.clone()));
     let document = match content {
         Content::All => openapi(&others),
@@ -169,6 +174,7 @@ pub fn serve(
             .app_data(proxies.clone())
             .app_data(known_paths.clone())
             .app_data(document.clone())
+            .app_data(console.clone())
             .configure(|config| {
                 if content == Content::All {
                     routes(config);
@@ -177,7 +183,10 @@ pub fn serve(
             .configure(&others)
             .map(|app| {
                 let app = match content {
-                    Content::All => app.configure(docs::configure).configure(peers::configure),
+                    Content::All => app
+                        .configure(docs::configure)
+                        .configure(console::configure)
+                        .configure(peers::configure),
                     Content::Others => app,
                 };
                 app.default_service(web::to(fallback::not_here))

@@ -40,6 +40,8 @@ pub struct ApiSection {
     pub cors_credentials: bool,
     /// The reverse proxies whose `X-Forwarded-For` is believed: addresses, or networks such as `10.0.0.0/8`.
     pub trusted_proxies: Vec<Network>,
+    /// Whether browsers get the web console at `/`; it is in the binary if that was built after `make web`.
+    pub console: bool,
 }
 
 impl Default for ApiSection {
@@ -57,6 +59,7 @@ impl Default for ApiSection {
             cors_origins: Vec::new(),
             cors_credentials: false,
             trusted_proxies: Vec::new(),
+            console: true,
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::agent::home::Homes;
 use crate::agent::launch::LaunchSettings;
 use crate::agent::{Agents, Resuming, Surroundings};
 use crate::api::page::CursorKey;
+use crate::console::Console;
 use crate::api::{ApiState, Authenticator, HttpMetrics};
 use crate::cluster::{Cluster, JoinError};
 use crate::dialects;
@@ -389,6 +390,7 @@ async fn api_state(
         cursors: CursorKey::new(stores::shared_secret(store, "cursors").await?),
         sockets: parts::socket_rules(settings),
         metrics,
+        console: settings.api.console.then(Console::built_in),
     })
 }
 

@@ -21,6 +21,7 @@ mod budgets;
 mod checkpoints;
 mod clients;
 mod configuration;
+mod console;
 mod crash;
 mod dialects;
 mod erasure;
