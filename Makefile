@@ -8,18 +8,18 @@ help: ## List the targets
 	@grep -hE "^[a-z-]+:.*## " $(MAKEFILE_LIST) | sed -E "s/:.*## /\t/" | awk -F"\t" '{printf "  make %-17s %s\n", $$1, $$2}'
 
 .PHONY: run
-run: cli fence-tools ## Install what is needed, build, and serve on http://127.0.0.1:8000
+run: cli fence-tools web ## Install what is needed, build, and serve on http://127.0.0.1:8000
 	@cargo build --release --locked --bin paddock
 	@exec scripts/run.sh
 
 .PHONY: test
-test: cli fence-tools test-tools fmt-check lint lint-files deny machete doc ## Install what is needed and run every check and test
+test: cli fence-tools test-tools web check-web fmt-check lint lint-files deny machete doc ## Install what is needed and run every check and test
 	export PADDOCK_CLI_PATH="$$(scripts/install-cli.sh)"; \
 	cargo test --workspace --locked --doc; \
 	cargo test --workspace --locked --all-targets; \
 	cargo test --locked --test it instances::rounds -- --ignored --test-threads=1; \
 	scripts/fuzz-api.sh 3
-	@$(MAKE) --no-print-directory check-packages check-docs
+	@$(MAKE) --no-print-directory check-console check-packages check-docs
 
 .PHONY: soak
 soak: cli fence-tools test-tools ## Run the longest tests: a thousand rounds of the plug pulled, of a store and of instances
@@ -27,8 +27,22 @@ soak: cli fence-tools test-tools ## Run the longest tests: a thousand rounds of 
 	cargo test --locked --test it crash:: -- --nocapture; \
 	cargo test --locked --test it instances::rounds -- --ignored --nocapture --test-threads=1
 
+.PHONY: web
+web: ## Build the web console into web/dist, from where the binary takes it; does nothing when nothing has changed
+	@scripts/build-web.sh
+
+.PHONY: check-web
+check-web: web ## Check the web console's types, and run its unit tests
+	@cd web && npm run --silent test
+
+.PHONY: check-console
+check-console: cli test-tools web ## Use the web console in Chromium, against a real server; pictures go to target/console-screens
+	@cargo build --locked --bin paddock
+	@export PADDOCK_CLI_PATH="$$(scripts/install-cli.sh)" PADDOCK_BIN=target/debug/paddock; \
+	scripts/check-console.mjs
+
 .PHONY: check-packages
-check-packages: cli test-tools ## Check what Paddock is shipped in: installer, units, Docker and compose files, Helm chart, alerts
+check-packages: cli test-tools web ## Check what Paddock is shipped in: installer, units, Docker and compose files, Helm chart, alerts
 	@cargo build --locked --bin paddock
 	@export PADDOCK_CLI_PATH="$$(scripts/install-cli.sh)" PADDOCK_BIN=target/debug/paddock; \
 	scripts/install-check.sh; \
@@ -38,14 +52,14 @@ check-packages: cli test-tools ## Check what Paddock is shipped in: installer, u
 	scripts/check-alerts.sh
 
 .PHONY: check-docs
-check-docs: cli test-tools ## Run what the documentation says is to be run
+check-docs: cli test-tools web ## Run what the documentation says is to be run
 	@cargo build --locked --bin paddock
 	@export PADDOCK_CLI_PATH="$$(scripts/install-cli.sh)" PADDOCK_BIN=target/debug/paddock; \
 	scripts/check-docs.py; \
 	scripts/api-examples.mjs --check
 
 .PHONY: api-examples
-api-examples: cli test-tools ## Write docs/API_EXAMPLES.md and the Postman collection's saved answers anew
+api-examples: cli test-tools web ## Write docs/API_EXAMPLES.md and the Postman collection's saved answers anew
 	@cargo build --locked --bin paddock
 	@PADDOCK_BIN=target/debug/paddock scripts/api-examples.mjs
 
@@ -54,7 +68,7 @@ image-check: ## Build the image as docker/Dockerfile says, without an engine, an
 	@scripts/image-check.sh
 
 .PHONY: dist
-dist: cli ## Build a release into dist/: archive, checksums, bill of materials
+dist: cli web ## Build a release into dist/: archive, checksums, bill of materials
 	@scripts/dist.sh
 
 .PHONY: unit-check
@@ -86,7 +100,7 @@ fuzz-api: ## Fuzz every operation of the API, with a key and without
 	@scripts/fuzz-api.sh 100
 
 .PHONY: bench
-bench: fence-tools test-tools ## Measure; the figures and how to read them are in benches/README.md
+bench: fence-tools test-tools web ## Measure; the figures and how to read them are in benches/README.md
 	cargo bench --locked
 
 .PHONY: cli

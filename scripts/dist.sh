@@ -69,8 +69,10 @@ name="paddock-$version-$target"
 SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)"
 export SOURCE_DATE_EPOCH
 
+scripts/build-web.sh
 cargo build --release --locked --bin paddock
 binary="${CARGO_TARGET_DIR:-target}/release/paddock"
+grep -q /console/assets/index "$binary" || fail "the web console is not in $binary"
 printed="$("$binary" --version)"
 [ "$printed" = "paddock $version" ] || fail "$binary is '$printed', and Cargo.toml says $version"
 

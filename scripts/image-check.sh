@@ -56,7 +56,7 @@ if [ -z "$driver" ]; then
   fi
   rm -rf "$probe"
 fi
-bases() { sed -n 's/^FROM \([^ ]*\).*/\1/p' docker/Dockerfile; }
+bases() { sed -n 's/^FROM \([^ ]*\).*/\1/p' docker/Dockerfile | sort -u; }
 base() { bases | grep "^$1:" || fail "docker/Dockerfile has no base $1"; }
 debian="$(base debian)" rust="$(base rust)" node="$(base node)"
 b() { nice -n 10 buildah --root "$folder/storage" --runroot "$folder/run" --storage-driver "$driver" "$@"; }
@@ -149,7 +149,7 @@ if ! there "$node"; then
   say "made it in $((SECONDS - started)) s"
 fi
 
-# The build. With --binary, the stage that builds is replaced by one that has the file already: a stage's name may be a
+# The build. With --binary, the stages that build are replaced by one that has the file already: a stage's name may be a
 # context of its own for that.
 started=$SECONDS
 options=(--isolation chroot --format docker --pull-never --layers -t paddock)
@@ -166,8 +166,8 @@ if [ -n "$binary" ]; then
   b copy -q "$c" "$folder/binary" / >/dev/null
   b commit -q --rm "$c" localhost/paddock-build >/dev/null
   rm -rf "$folder/binary"
-  # From the second stage on, the file is the real one.
-  { echo 'FROM localhost/paddock-build AS build'; awk '/^FROM /{n++} n>1' docker/Dockerfile; } >"$folder/Dockerfile"
+  # All but the stages that build is the real file.
+  { echo 'FROM localhost/paddock-build AS build'; awk '/^FROM /{building = / AS (web|build)$/; begun = 1} begun && !building' docker/Dockerfile; } >"$folder/Dockerfile"
   file="$folder/Dockerfile"
 fi
 b bud "${options[@]}" -f "$file" . >"$folder/build.log" 2>&1 || { tail -n 40 "$folder/build.log" >&2; fail "the build failed; see $folder/build.log"; }

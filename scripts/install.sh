@@ -122,6 +122,8 @@ elif [ -f "$here/Cargo.toml" ]; then
   if [ ! -x "$binary" ]; then
     command -v cargo >/dev/null ||
       fail "$binary is not there, and neither is cargo: run 'cargo build --release --locked --bin paddock' as yourself first"
+    if command -v npm >/dev/null; then change "build the web console" "$here/scripts/build-web.sh"
+    else echo "install: without npm the web console is not built; the program will be without it" >&2; fi
     change "build the program" cargo build --manifest-path "$here/Cargo.toml" --release --locked --bin paddock
   fi
 else
