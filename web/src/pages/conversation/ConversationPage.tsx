@@ -1,0 +1,11 @@
+/** A conversation. */
+
+import type { ReactNode } from 'react';
+import { useT } from '../../i18n';
+import { EmptyState } from '../../ui';
+
+/** The page. */
+export default function ConversationPage(): ReactNode {
+  const t = useT();
+  return <EmptyState icon="chat" title={t('app.loading')} />;
+}
