@@ -1,11 +1,19 @@
-/** A session's files. */
+/** The files of a session's workspace. */
 
 import type { ReactNode } from 'react';
-import { useT } from '../../i18n';
-import { EmptyState } from '../../ui';
+import { href, navigate } from '../../app/router';
+import type { PageProps } from '../../routes';
+import { useSession } from '../../session/SessionContext';
+import { FilesBrowser } from './FilesBrowser';
 
 /** The page. */
-export default function FilesPage(): ReactNode {
-  const t = useT();
-  return <EmptyState icon="folder" title={t('app.loading')} />;
+export default function FilesPage(props: PageProps): ReactNode {
+  const { session } = useSession();
+  const base = ['sessions', session.session_id, 'files'];
+  return (
+    <FilesBrowser
+      path={props.params.path ?? ''}
+      onOpen={(path) => navigate(href(...base, ...path.split('/').filter(Boolean)))}
+    />
+  );
 }
