@@ -1,6 +1,7 @@
 /** The console's client: requests with the key, problems as errors, and logs that are followed over cuts. */
 
 import type { PaddockEvent } from '@paddock/client/events.js';
+import { readEvent } from '@paddock/client/events.js';
 import { ConnectionError, PaddockError } from '@paddock/client/problem.js';
 import { newIdempotencyKey } from '@paddock/client/retry.js';
 import { follow } from '@paddock/client/stream.js';
@@ -25,6 +26,8 @@ export interface EventsOptions {
   after?: number;
   deltas?: boolean;
   signal?: AbortSignal;
+  /** Is told when the stream is being opened, and when it is open. */
+  onState?: (state: 'connecting' | 'open') => void;
 }
 
 /** `/api/v1/…`, each part escaped. */
@@ -114,11 +117,31 @@ export class Api {
       const headers: Record<string, string> = { accept: 'text/event-stream' };
       if (after !== undefined) headers['last-event-id'] = String(after);
       const query = { deltas: options.deltas };
+      options.onState?.('connecting');
       const response = await this.raw('GET', sessionPath(sessionId, 'events'), { headers, query, signal });
+      options.onState?.('open');
       return response.status === 204 ? null : response;
     };
     const source = { open, endsWithTurn: false, endsInOrder: false, after: options.after, signal: options.signal };
     return follow(source, { maxRetries: 1000, maxReconnects: 1000, idleMs: 45_000 });
+  }
+
+  /** A session's log up to now, without pieces of text, in batches. It is read in one go, however long it is. */
+  async *history(sessionId: string, after: number, signal: AbortSignal): AsyncGenerator<PaddockEvent[], void, undefined> {
+    const headers = { accept: 'application/x-ndjson' };
+    const query = { deltas: false, follow: false, after: after > 0 ? after : undefined };
+    const response = await this.raw('GET', sessionPath(sessionId, 'events'), { headers, query, signal });
+    const reader = response.body?.getReader();
+    const decoder = new TextDecoder();
+    let rest = '';
+    while (reader !== undefined) {
+      const { done, value } = await reader.read();
+      const lines = (rest + decoder.decode(value, { stream: !done })).split('\n');
+      rest = done ? '' : (lines.pop() ?? '');
+      const events = lines.filter((line) => line.trim() !== '').map((line) => readEvent(JSON.parse(line)));
+      yield events.filter((event) => event !== null);
+      if (done) return;
+    }
   }
 
   /** Saves what an address answers as a file. */

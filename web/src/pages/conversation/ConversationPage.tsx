@@ -1,11 +1,10 @@
-/** A conversation. */
+/** A session's conversation. */
 
 import type { ReactNode } from 'react';
-import { useT } from '../../i18n';
-import { EmptyState } from '../../ui';
+import { ConversationView } from '../../conversation/ConversationView';
+import type { PageProps } from '../../routes';
 
-/** The page. */
-export default function ConversationPage(): ReactNode {
-  const t = useT();
-  return <EmptyState icon="chat" title={t('app.loading')} />;
+/** The page. With a turn in its address it begins there. */
+export default function ConversationPage(props: PageProps): ReactNode {
+  return <ConversationView turn={props.params.turn} />;
 }

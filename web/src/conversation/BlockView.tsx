@@ -1,0 +1,89 @@
+/** One part of a turn: words, thinking, a tool's card, a question, a notice. */
+
+import type { ReactNode } from 'react';
+import { memo, useState } from 'react';
+import { useFormat, useT } from '../i18n';
+import { Icon } from '../ui';
+import { Markdown } from './Markdown';
+import type { Block, Notice, Words } from './model';
+import { PermissionCard } from './PermissionCard';
+import type { Inside } from './rows';
+import { ToolCard } from './ToolCard';
+
+/** A block, and what is below it. `live` while its turn runs. */
+export const BlockView = memo(function BlockView(props: { block: Block; inside: Inside; live: boolean }): ReactNode {
+  const { block } = props;
+  switch (block.type) {
+    case 'text':
+      return (
+        <div className="said" data-streaming={block.streaming || undefined}>
+          <Markdown text={block.text} streaming={block.streaming} />
+        </div>
+      );
+    case 'thinking':
+      return <Thinking words={block} />;
+    case 'tool':
+      return <ToolCard tool={block} inside={props.inside} live={props.live} />;
+    case 'ask':
+      return <PermissionCard request={block.request} resolution={block.resolution} over={!props.live} />;
+    case 'notice':
+      return <NoticeLine notice={block} />;
+    case 'other':
+      return <pre className="output">{JSON.stringify(block.content, null, 2)}</pre>;
+  }
+});
+
+/** What the model thought; folded, for it is long. */
+function Thinking(props: { words: Words }): ReactNode {
+  const t = useT();
+  const [open, setOpen] = useState(false);
+  const { text, streaming } = props.words;
+  const line = text.trim().split('\n').pop() ?? '';
+  return (
+    <div className="thinking">
+      <button type="button" className="thinking-head" aria-expanded={open} onClick={() => setOpen(!open)}>
+        <Icon name={open ? 'chevronDown' : 'chevronRight'} size={15} />
+        <span>{streaming ? t('conversation.thinking') : t('conversation.thought')}</span>
+        {!open && <span className="thinking-line">{line}</span>}
+      </button>
+      {open && (
+        <div className="thinking-body">
+          <Markdown text={text} streaming={streaming} />
+        </div>
+      )}
+    </div>
+  );
+}
+
+/** Something that happened, in a line. */
+export function NoticeLine(props: { notice: Notice }): ReactNode {
+  const t = useT();
+  const format = useFormat();
+  const { what, detail, at } = props.notice;
+  const text = (): string => {
+    switch (what) {
+      case 'reset':
+        return t('notice.reset');
+      case 'rewound':
+        return detail.conversation === false || detail.conversation === undefined ? t('notice.filesRewound') : t('notice.rewound');
+      case 'budget':
+        return t('notice.budget', { percent: Number(detail.percent), scope: String(detail.scope) });
+      case 'resumed':
+        return t('notice.resumed');
+      case 'gap':
+        return t('notice.gap');
+      case 'task':
+        return t('notice.task');
+      case 'updated':
+        if ('allowed_tool' in detail) return t('notice.allowedTool', { tool: String(detail.allowed_tool) });
+        if ('permission_mode' in detail) return t('notice.mode', { mode: String(detail.permission_mode) });
+        return t('notice.model', { model: String(detail.model ?? t('session.modelDefault')) });
+    }
+  };
+  return (
+    <p className={what === 'budget' || what === 'gap' ? 'notice notice-attention' : 'notice'}>
+      <span>{text()}</span>
+      <time dateTime={at}>{format.time(at)}</time>
+    </p>
+  );
+}

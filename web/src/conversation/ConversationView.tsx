@@ -1,0 +1,105 @@
+/** A session's conversation, from its first prompt to what is being said now. It needs a SessionProvider and an ApiProvider. */
+
+import type { ReactNode } from 'react';
+import { useEffect, useMemo, useRef, useState } from 'react';
+import { useHas } from '../api/context';
+import { useT } from '../i18n';
+import { ForkDialog } from '../session/ForkDialog';
+import { RewindDialog } from '../session/RewindDialog';
+import { useSession } from '../session/SessionContext';
+import { Button, EmptyState, ErrorNote, Icon, Loading } from '../ui';
+import type { Actions } from './actions';
+import { ActionsProvider } from './actions';
+import { Announcer } from './Announcer';
+import { Composer } from './Composer';
+import type { Turn } from './model';
+import { runningTurn } from './model';
+import { Queue } from './Queue';
+import { useConversation } from './store';
+import { Transcript } from './Transcript';
+import './conversation.css';
+
+/** The conversation. `turn` is one that is to be looked at first. */
+export function ConversationView(props: { turn?: string | undefined }): ReactNode {
+  const t = useT();
+  const { session, reload, readOnly, shared } = useSession();
+  const { conversation, state, error, store } = useConversation(session.session_id);
+  const checkpoints = useHas('get', '/api/v1/sessions/{session_id}/checkpoints') === true;
+  const [forking, setForking] = useState<Turn | null>(null);
+  const [rewinding, setRewinding] = useState<Turn | null>(null);
+  const running = runningTurn(conversation);
+
+  // The session's own view changes with its turns, and with what the log tells of it.
+  const mark = `${running?.id ?? ''} ${conversation.updates}`;
+  const seen = useRef<string | null>(null);
+  const ready = state !== 'reading';
+  useEffect(() => {
+    if (!ready) return;
+    if (seen.current !== null && seen.current !== mark) reload();
+    seen.current = mark;
+  }, [ready, mark, reload]);
+
+  const actions = useMemo<Actions>(() => {
+    if (shared) return {};
+    const rewind = checkpoints && !readOnly ? { rewind: setRewinding } : {};
+    return { fork: setForking, diffs: checkpoints, ...rewind };
+  }, [shared, readOnly, checkpoints]);
+
+  const empty = conversation.entries.length === 0;
+  return (
+    <ActionsProvider value={actions}>
+      <div className="conversation">
+        {empty && state === 'reading' ? (
+          <Loading />
+        ) : empty && state !== 'failed' ? (
+          <div className="conversation-empty">
+            <EmptyState icon="chat" title={t('conversation.empty')} hint={readOnly ? t('conversation.emptyClosed') : t('conversation.emptyHint')} />
+          </div>
+        ) : (
+          <Transcript key={session.session_id} conversation={conversation} target={props.turn ?? null} />
+        )}
+        <Announcer conversation={conversation} ready={ready} />
+        <div className="conversation-foot">
+          {state === 'waiting' && (
+            <p className="connection" role="status">
+              <Icon name="refresh" size={15} />
+              {t('conversation.reconnecting')}
+            </p>
+          )}
+          {state === 'failed' && (
+            <div className="composer-error">
+              <ErrorNote error={error} onRetry={store.retry} />
+            </div>
+          )}
+          <Queue queue={conversation.queue} />
+          {readOnly ? (
+            !shared && <ClosedNote />
+          ) : (
+            <Composer key={session.session_id} busy={running !== null} onSubmitted={(turn) => store.submitted(turn)} />
+          )}
+        </div>
+      </div>
+      {forking && <ForkDialog turn={forking} conversation={conversation} onClose={() => setForking(null)} />}
+      {rewinding && <RewindDialog turn={rewinding} onClose={() => setRewinding(null)} />}
+    </ActionsProvider>
+  );
+}
+
+function ClosedNote(): ReactNode {
+  const t = useT();
+  const { session } = useSession();
+  const [fork, setFork] = useState(false);
+  const text = session.status === 'active' ? t('session.readerHint') : session.status === 'closed' ? t('session.closedHint') : t('session.expiredHint');
+  return (
+    <div className="note closed-note">
+      <Icon name="info" />
+      <div className="note-body">{text}</div>
+      {session.status !== 'active' && (
+        <Button small icon="fork" onClick={() => setFork(true)}>
+          {t('session.fork')}
+        </Button>
+      )}
+      {fork && <ForkDialog turn={null} conversation={null} onClose={() => setFork(false)} />}
+    </div>
+  );
+}

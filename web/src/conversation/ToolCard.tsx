@@ -1,0 +1,156 @@
+/** A tool's call: what it is about in one line, and its input and output below. */
+
+import type { ReactNode } from 'react';
+import { memo, useEffect, useState } from 'react';
+import type { JsonObject } from '../api/types';
+import { useFormat, useT } from '../i18n';
+import { useSession } from '../session/SessionContext';
+import { Badge, Icon, Spinner } from '../ui';
+import { BlockView } from './BlockView';
+import { EditDiff, editsOf } from './EditDiff';
+import type { Tool } from './model';
+import { Output } from './Output';
+import { PermissionCard } from './PermissionCard';
+import type { Inside } from './rows';
+import { isAgent, toolIcon, toolLabel, toolSummary } from './toolText';
+
+/** The card. What waits for an answer is open; so is what changes a file. */
+export const ToolCard = memo(function ToolCard(props: { tool: Tool; inside: Inside; live: boolean }): ReactNode {
+  const t = useT();
+  const { session } = useSession();
+  const { tool, live } = props;
+  const asked = tool.ask !== null && tool.ask.resolution === null && live;
+  const edits = editsOf(tool.name, tool.input);
+  const children = props.inside.get(tool.key) ?? [];
+  const [chosen, setChosen] = useState<boolean | null>(null);
+  const open = chosen ?? edits !== null;
+  const denied = tool.ask?.resolution?.decision === 'deny';
+  const failed = tool.result?.isError === true;
+  const summary = toolSummary(tool.name, tool.input, session.cwd);
+  return (
+    <section className={failed ? 'tool tool-failed' : 'tool'} aria-label={`${toolLabel(tool.name)} ${summary}`}>
+      <button type="button" className="tool-head" aria-expanded={open} onClick={() => setChosen(!open)}>
+        <Icon name={open ? 'chevronDown' : 'chevronRight'} size={15} className="tool-arrow" />
+        <Icon name={toolIcon(tool.name)} size={16} className="tool-icon" />
+        <span className="tool-name">{toolLabel(tool.name)}</span>
+        <span className="tool-summary">{summary}</span>
+        <ToolState tool={tool} live={live} asked={asked} denied={denied} failed={failed} />
+      </button>
+      {tool.ask !== null && (asked || tool.ask.resolution !== null) && !(tool.ask.request.kind === 'tool' && !asked && !denied) && (
+        <PermissionCard request={tool.ask.request} resolution={tool.ask.resolution} over={!live} within />
+      )}
+      {open && (
+        <div className="tool-body">
+          {edits !== null ? <EditDiff edits={edits} /> : tool.ask?.request.kind === 'question' ? null : <Input tool={tool} />}
+          {tool.result !== null && (edits === null || failed) && <Output content={tool.result.content} failed={failed} />}
+        </div>
+      )}
+      {children.length > 0 && (
+        <Nested count={children.length} live={live && (tool.result === null || tool.task?.status === null)}>
+          {children.map((block) => (
+            <BlockView key={block.key} block={block} inside={props.inside} live={live} />
+          ))}
+        </Nested>
+      )}
+      {isAgent(tool.name) && tool.task?.summary && children.length === 0 && <p className="tool-note">{tool.task.summary}</p>}
+      {tool.task !== null && tool.task.status === null && tool.result !== null && (
+        <p className="tool-note">{t('tool.background')}</p>
+      )}
+    </section>
+  );
+});
+
+function ToolState(props: { tool: Tool; live: boolean; asked: boolean; denied: boolean; failed: boolean }): ReactNode {
+  const t = useT();
+  const format = useFormat();
+  const { tool, live } = props;
+  if (props.asked) return <Badge tone="attention" dot>{t('session.state.asking')}</Badge>;
+  if (tool.result === null) return live ? <Running since={tool.startedAt} /> : <Badge>{t('tool.noResult')}</Badge>;
+  const took = new Date(tool.result.at).getTime() - new Date(tool.startedAt).getTime();
+  return (
+    <span className="tool-state">
+      {props.denied ? (
+        <Badge tone="bad">{t('permission.denied')}</Badge>
+      ) : props.failed ? (
+        <Badge tone="bad">{t('tool.failed')}</Badge>
+      ) : (
+        <span className="sr-only">{t('tool.done')}</span>
+      )}
+      <span className="tool-time">{format.duration(took)}</span>
+    </span>
+  );
+}
+
+/** How long it has run, once that is worth telling. */
+function Running(props: { since: string }): ReactNode {
+  const t = useT();
+  const format = useFormat();
+  const [now, setNow] = useState(Date.now);
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), 1000);
+    return () => clearInterval(timer);
+  }, []);
+  const took = now - new Date(props.since).getTime();
+  return (
+    <span className="tool-state">
+      {took >= 2000 && <span className="tool-time">{format.duration(Math.floor(took / 1000) * 1000)}</span>}
+      <Spinner small />
+      <span className="sr-only">{t('session.state.busy')}</span>
+    </span>
+  );
+}
+
+function Input(props: { tool: Tool }): ReactNode {
+  const t = useT();
+  const { name, input } = props.tool;
+  if (name === 'Bash' && typeof input.command === 'string') return <pre className="input-code">{input.command}</pre>;
+  if (name === 'TodoWrite' && Array.isArray(input.todos)) return <Todos todos={input.todos as JsonObject[]} />;
+  if (isAgent(name) && typeof input.prompt === 'string') return <p className="agent-prompt">{input.prompt}</p>;
+  const fields = Object.entries(input);
+  if (fields.length === 0) return <p className="muted">{t('tool.noInput')}</p>;
+  return (
+    <dl className="input-fields">
+      {fields.map(([key, value]) => (
+        <div key={key}>
+          <dt>{key}</dt>
+          <dd>{typeof value === 'string' ? value : JSON.stringify(value, null, 2)}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+function Todos(props: { todos: JsonObject[] }): ReactNode {
+  const t = useT();
+  return (
+    <ul className="todos">
+      {props.todos.map((todo, at) => {
+        const status = String(todo.status);
+        const done = status === 'completed';
+        return (
+          <li key={at} className={`todo todo-${status}`}>
+            <Icon name={done ? 'check' : status === 'in_progress' ? 'chevronRight' : 'clock'} size={15} />
+            <span>{String(todo.content ?? '')}</span>
+            {done && <span className="sr-only">({t('tool.done')})</span>}
+          </li>
+        );
+      })}
+    </ul>
+  );
+}
+
+/** What a sub-agent does; shown while it does it, folded afterwards. */
+function Nested(props: { count: number; live: boolean; children: ReactNode }): ReactNode {
+  const t = useT();
+  const [chosen, setChosen] = useState<boolean | null>(null);
+  const open = chosen ?? props.live;
+  return (
+    <div className="nested">
+      <button type="button" className="nested-head" aria-expanded={open} onClick={() => setChosen(!open)}>
+        <Icon name={open ? 'chevronDown' : 'chevronRight'} size={14} />
+        {t('tool.steps', { count: props.count })}
+      </button>
+      {open && <div className="nested-body">{props.children}</div>}
+    </div>
+  );
+}

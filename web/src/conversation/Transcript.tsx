@@ -1,0 +1,156 @@
+/** The conversation as a long list of which only what is seen is drawn. It stays at its end while one is there. */
+
+import { useVirtualizer } from '@tanstack/react-virtual';
+import type { ReactNode } from 'react';
+import { memo, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
+import { useT } from '../i18n';
+import { Button } from '../ui';
+import { BlockView, NoticeLine } from './BlockView';
+import type { Conversation } from './model';
+import { PromptRow } from './PromptRow';
+import type { Row } from './rows';
+import { rowsOf } from './rows';
+import { TurnFoot } from './TurnFoot';
+
+const NEAR_PX = 24;
+const guesses: Record<Row['kind'], number> = { prompt: 76, block: 64, foot: 44, notice: 36 };
+
+/** The rows of a conversation. `target` is a turn that is to be looked at first. */
+export function Transcript(props: { conversation: Conversation; target: string | null }): ReactNode {
+  const t = useT();
+  const { conversation, target } = props;
+  const rows = useMemo(() => rowsOf(conversation), [conversation]);
+  const box = useRef<HTMLDivElement>(null);
+  const stick = useRef(target === null);
+  const [away, setAway] = useState(false);
+  const virtual = useVirtualizer({
+    count: rows.length,
+    getScrollElement: () => box.current,
+    estimateSize: (at) => guesses[rows[at]?.kind ?? 'block'],
+    getItemKey: (at) => rows[at]?.key ?? at,
+    overscan: 10,
+    paddingStart: 16,
+    paddingEnd: 24,
+  });
+  const height = virtual.getTotalSize();
+
+  useLayoutEffect(() => {
+    const shown = box.current;
+    if (shown !== null && stick.current) shown.scrollTop = shown.scrollHeight;
+  }, [height, rows]);
+
+  const watch = (): void => {
+    const shown = box.current;
+    if (shown === null) return;
+    const near = shown.scrollHeight - shown.scrollTop - shown.clientHeight < NEAR_PX;
+    stick.current = near;
+    setAway(!near);
+  };
+
+  useTarget(target, rows, box, (at) => {
+    stick.current = false;
+    virtual.scrollToIndex(at, { align: 'start' });
+  });
+
+  return (
+    <div className="transcript-frame">
+      <div
+        ref={box}
+        className="transcript"
+        role="region"
+        aria-label={t('session.conversation')}
+        tabIndex={0}
+        onScroll={watch}
+        onWheel={(event) => {
+          if (event.deltaY < 0) stick.current = false;
+        }}
+      >
+        <div className="virtual-space" style={{ height }}>
+          {virtual.getVirtualItems().map((seen) => {
+            const row = rows[seen.index];
+            if (row === undefined) return null;
+            return (
+              <div
+                key={seen.key}
+                ref={virtual.measureElement}
+                data-index={seen.index}
+                className="virtual-row"
+                style={{ transform: `translateY(${seen.start}px)` }}
+              >
+                <RowView row={row} />
+              </div>
+            );
+          })}
+        </div>
+      </div>
+      {away && (
+        <Button
+          className="to-end"
+          small
+          icon="arrowDown"
+          onClick={() => {
+            stick.current = true;
+            virtual.scrollToIndex(rows.length - 1, { align: 'end' });
+            const shown = box.current;
+            if (shown !== null) shown.scrollTop = shown.scrollHeight;
+          }}
+        >
+          {t('conversation.toEnd')}
+        </Button>
+      )}
+    </div>
+  );
+}
+
+/** Goes to a turn once it is there, and gives it the focus. Heights are guesses at first, so it looks again for a while. */
+function useTarget(
+  target: string | null,
+  rows: Row[],
+  box: React.RefObject<HTMLDivElement | null>,
+  scrollTo: (at: number) => void,
+): void {
+  const reached = useRef<string | null>(null);
+  const at = target === null ? -1 : rows.findIndex((row) => row.kind === 'prompt' && row.turn.id === target);
+  const go = useRef(scrollTo);
+  go.current = scrollTo;
+  useEffect(() => {
+    if (target === null || at < 0 || reached.current === target) return;
+    let tries = 0;
+    let timer = 0;
+    const look = (): void => {
+      go.current(at);
+      const prompt = box.current?.querySelector<HTMLElement>(`[data-turn="${CSS.escape(target)}"]`);
+      if (prompt && tries > 1) {
+        prompt.focus({ preventScroll: true });
+        reached.current = target;
+        return;
+      }
+      tries += 1;
+      if (tries < 20) timer = requestAnimationFrame(look);
+    };
+    look();
+    return () => cancelAnimationFrame(timer);
+  }, [target, at, box]);
+}
+
+const RowView = memo(function RowView(props: { row: Row }): ReactNode {
+  const { row } = props;
+  switch (row.kind) {
+    case 'prompt':
+      return <PromptRow turn={row.turn} />;
+    case 'block':
+      return (
+        <div className="reading">
+          <BlockView block={row.block} inside={row.inside} live={row.turn.endedAt === null} />
+        </div>
+      );
+    case 'foot':
+      return <TurnFoot turn={row.turn} />;
+    case 'notice':
+      return (
+        <div className="reading">
+          <NoticeLine notice={row.notice} />
+        </div>
+      );
+  }
+});

@@ -1,0 +1,117 @@
+/** What stands below a turn: that it runs, or what it took, and what can be done with it. */
+
+import type { ReactNode } from 'react';
+import { useEffect, useState } from 'react';
+import { href } from '../app/router';
+import { useFormat, useT } from '../i18n';
+import { useSession } from '../session/SessionContext';
+import { Icon, Menu, Spinner, useToast } from '../ui';
+import { useActions } from './actions';
+import type { Turn } from './model';
+import { openAsks } from './model';
+
+/** The foot of a turn. */
+export function TurnFoot(props: { turn: Turn }): ReactNode {
+  const { turn } = props;
+  return (
+    <div className="reading turn-foot">
+      {turn.error !== null && <TurnError error={turn.error} />}
+      {turn.structured !== null && <pre className="output">{JSON.stringify(turn.structured, null, 2)}</pre>}
+      {turn.endedAt === null ? <Working turn={turn} /> : <Took turn={turn} />}
+    </div>
+  );
+}
+
+function TurnError(props: { error: { code: string; message: string } }): ReactNode {
+  const t = useT();
+  const { code, message } = props.error;
+  if (code === 'turn_interrupted') {
+    return (
+      <p className="notice">
+        <span>{t('conversation.interrupted')}</span>
+      </p>
+    );
+  }
+  return (
+    <div className="note note-bad">
+      <Icon name="alert" />
+      <div className="note-body">
+        <strong>{t('conversation.failed')}</strong>
+        <p>{message}</p>
+        <small>{code}</small>
+      </div>
+    </div>
+  );
+}
+
+function Working(props: { turn: Turn }): ReactNode {
+  const t = useT();
+  const format = useFormat();
+  const { turn } = props;
+  const [now, setNow] = useState(Date.now);
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), 1000);
+    return () => clearInterval(timer);
+  }, []);
+  const took = Math.max(0, now - new Date(turn.startedAt).getTime());
+  const asks = openAsks(turn).length > 0;
+  const text = asks ? t('conversation.waitsForYou') : turn.status === 'waiting' ? t('conversation.waitsForAgent') : t('conversation.working');
+  return (
+    <p className={asks ? 'working working-asks' : 'working'}>
+      {asks ? <Icon name="shield" size={16} /> : <Spinner small />}
+      <span>{text}</span>
+      <span className="tool-time">{format.duration(Math.floor(took / 1000) * 1000)}</span>
+    </p>
+  );
+}
+
+function Took(props: { turn: Turn }): ReactNode {
+  const t = useT();
+  const format = useFormat();
+  const toast = useToast();
+  const { session, shared } = useSession();
+  const { fork, rewind, diffs } = useActions();
+  const { turn } = props;
+  const usage = turn.usage ?? {};
+  const input = (usage.input_tokens ?? 0) + (usage.cache_read_input_tokens ?? 0) + (usage.cache_creation_input_tokens ?? 0);
+  const took = new Date(turn.endedAt ?? turn.startedAt).getTime() - new Date(turn.startedAt).getTime();
+  const to = href('sessions', session.session_id, 'turns', turn.id);
+  const copyLink = (): void => {
+    void navigator.clipboard?.writeText(`${location.origin}${location.pathname}#${to}`).then(() => toast.say(t('common.copied')), toast.fail);
+  };
+  const unusual = turn.stopReason !== null && turn.stopReason !== 'end_turn';
+  return (
+    <div className="took">
+      <span title={format.dateTime(turn.startedAt)}>{format.duration(took)}</span>
+      {turn.usage !== null && (
+        <span
+          title={t('conversation.tokensDetail', {
+            input: format.number(usage.input_tokens ?? 0),
+            read: format.number(usage.cache_read_input_tokens ?? 0),
+            created: format.number(usage.cache_creation_input_tokens ?? 0),
+            output: format.number(usage.output_tokens ?? 0),
+          })}
+        >
+          {t('conversation.tokens', { input: format.compact(input), output: format.compact(usage.output_tokens ?? 0) })}
+        </span>
+      )}
+      {turn.costUsd !== null && <span>{format.money(turn.costUsd)}</span>}
+      {turn.model && <span className="took-model">{turn.model}</span>}
+      {unusual && <span>{t('conversation.stopped', { reason: turn.stopReason ?? '' })}</span>}
+      {!shared && (
+        <Menu
+          small
+          up
+          label={t('conversation.turnActions')}
+          items={[
+            { label: t('conversation.copyLink'), icon: 'link', onSelect: copyLink },
+            diffs && { label: t('conversation.whatChanged'), icon: 'diff', to: `${to}/diff` },
+            fork && { label: t('conversation.fork'), icon: 'fork', onSelect: () => fork(turn) },
+            rewind && '-',
+            rewind && { label: t('conversation.rewind'), icon: 'rewind', onSelect: () => rewind(turn) },
+          ]}
+        />
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,22 @@
+/** What the rows of a conversation can ask of the page around them. */
+
+import { createContext, useContext } from 'react';
+import type { Turn } from './model';
+
+/** What can be done with a turn. What is absent cannot be done here. */
+export interface Actions {
+  fork?: (turn: Turn) => void;
+  rewind?: (turn: Turn) => void;
+  /** Whether the server keeps what a turn changed. */
+  diffs?: boolean;
+}
+
+const ActionsContext = createContext<Actions>({});
+
+/** Gives the actions to what is inside. */
+export const ActionsProvider = ActionsContext.Provider;
+
+/** The actions. */
+export function useActions(): Actions {
+  return useContext(ActionsContext);
+}
