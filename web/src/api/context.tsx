@@ -81,3 +81,21 @@ export function useHas(method: string, template: string): boolean | undefined {
   const api = useApi();
   return useLoad(() => api.has(method, template).catch(() => false), [api, method, template]).data;
 }
+
+const changes = new EventTarget();
+
+/** Tells that sessions, or what they ask, have changed, so that lists need not wait until they are next read. */
+export function tellChange(): void {
+  changes.dispatchEvent(new Event('change'));
+}
+
+/** Is called when such a change is told. */
+export function useChange(call: () => void): void {
+  const latest = useRef(call);
+  latest.current = call;
+  useEffect(() => {
+    const listener = (): void => latest.current();
+    changes.addEventListener('change', listener);
+    return () => changes.removeEventListener('change', listener);
+  }, []);
+}

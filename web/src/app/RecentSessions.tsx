@@ -1,7 +1,7 @@
 /** The sessions that were used last, with how they stand. */
 
 import type { ReactNode } from 'react';
-import { useApi, useLoad, usePoll } from '../api/context';
+import { useApi, useChange, useLoad, usePoll } from '../api/context';
 import type { SessionView } from '../api/types';
 import { useT } from '../i18n';
 import { useInbox } from './inbox';
@@ -18,6 +18,7 @@ export function RecentSessions(): ReactNode {
   const { sessions: asking } = useInbox();
   const read = useLoad((signal) => api.list<SessionView>('/api/v1/sessions', { limit: SHOWN }, signal), [api]);
   usePoll(read.reload, EVERY_MS);
+  useChange(read.reload);
   const sessions = read.data?.data ?? [];
   if (sessions.length === 0) return <div className="sidebar-space" />;
   return (

@@ -85,7 +85,7 @@ function Sidebar(props: { open: boolean }): ReactNode {
   const api = useApi();
   const { signOut } = useDoor();
   const { waiting, more } = useInbox();
-  const box = useRef<HTMLDivElement>(null);
+  const box = useRef<HTMLElement>(null);
   const health = useLoad((signal) => api.get<HealthView>('/health', undefined, signal), [api]).data;
   useEffect(() => {
     if (props.open) box.current?.querySelector<HTMLElement>('a, button')?.focus();
@@ -103,7 +103,7 @@ function Sidebar(props: { open: boolean }): ReactNode {
     );
   };
   return (
-    <div id="sidebar" ref={box} className="sidebar">
+    <aside id="sidebar" ref={box} className="sidebar" aria-label={t('app.sidebar')}>
       <Brand />
       <nav aria-label={t('app.navigation')}>
         <ul className="nav">
@@ -153,6 +153,6 @@ function Sidebar(props: { open: boolean }): ReactNode {
           <Preferences up />
         </div>
       </div>
-    </div>
+    </aside>
   );
 }

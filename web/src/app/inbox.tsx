@@ -2,7 +2,7 @@
 
 import type { ReactNode } from 'react';
 import { createContext, useContext, useMemo } from 'react';
-import { useApi, useLoad, usePoll } from '../api/context';
+import { useApi, useChange, useLoad, usePoll } from '../api/context';
 import type { PermissionView } from '../api/types';
 
 interface Inbox {
@@ -25,6 +25,7 @@ export function InboxProvider(props: { children: ReactNode }): ReactNode {
   const api = useApi();
   const read = useLoad((signal) => api.list<PermissionView>('/api/v1/permissions', { limit: 100 }, signal), [api]);
   usePoll(read.reload, EVERY_MS);
+  useChange(read.reload);
   const value = useMemo<Inbox>(() => {
     const waiting = read.data?.data ?? [];
     return {

@@ -2,7 +2,7 @@
 
 import type { ReactNode } from 'react';
 import { useEffect, useMemo, useRef, useState } from 'react';
-import { useHas } from '../api/context';
+import { tellChange, useHas } from '../api/context';
 import { useT } from '../i18n';
 import { ForkDialog } from '../session/ForkDialog';
 import { RewindDialog } from '../session/RewindDialog';
@@ -13,7 +13,7 @@ import { ActionsProvider } from './actions';
 import { Announcer } from './Announcer';
 import { Composer } from './Composer';
 import type { Turn } from './model';
-import { runningTurn } from './model';
+import { openAsks, runningTurn } from './model';
 import { Queue } from './Queue';
 import { useConversation } from './store';
 import { Transcript } from './Transcript';
@@ -27,15 +27,20 @@ export function ConversationView(props: { turn?: string | undefined }): ReactNod
   const checkpoints = useHas('get', '/api/v1/sessions/{session_id}/checkpoints') === true;
   const [forking, setForking] = useState<Turn | null>(null);
   const [rewinding, setRewinding] = useState<Turn | null>(null);
+  const [jump, setJump] = useState(0);
   const running = runningTurn(conversation);
+  const asks = running === null ? 0 : openAsks(running).length;
 
   // The session's own view changes with its turns, and with what the log tells of it.
-  const mark = `${running?.id ?? ''} ${conversation.updates}`;
+  const mark = `${running?.id ?? ''} ${conversation.updates} ${asks}`;
   const seen = useRef<string | null>(null);
   const ready = state !== 'reading';
   useEffect(() => {
     if (!ready) return;
-    if (seen.current !== null && seen.current !== mark) reload();
+    if (seen.current !== null && seen.current !== mark) {
+      reload();
+      tellChange();
+    }
     seen.current = mark;
   }, [ready, mark, reload]);
 
@@ -56,7 +61,7 @@ export function ConversationView(props: { turn?: string | undefined }): ReactNod
             <EmptyState icon="chat" title={t('conversation.empty')} hint={readOnly ? t('conversation.emptyClosed') : t('conversation.emptyHint')} />
           </div>
         ) : (
-          <Transcript key={session.session_id} conversation={conversation} target={props.turn ?? null} />
+          <Transcript key={session.session_id} conversation={conversation} target={props.turn ?? null} jump={jump} />
         )}
         <Announcer conversation={conversation} ready={ready} />
         <div className="conversation-foot">
@@ -75,7 +80,14 @@ export function ConversationView(props: { turn?: string | undefined }): ReactNod
           {readOnly ? (
             !shared && <ClosedNote />
           ) : (
-            <Composer key={session.session_id} busy={running !== null} onSubmitted={(turn) => store.submitted(turn)} />
+            <Composer
+              key={session.session_id}
+              busy={running !== null}
+              onSubmitted={(turn) => {
+                store.submitted(turn);
+                setJump((old) => old + 1);
+              }}
+            />
           )}
         </div>
       </div>

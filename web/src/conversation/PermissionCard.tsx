@@ -12,7 +12,7 @@ import { EditDiff, editsOf } from './EditDiff';
 import { Markdown } from './Markdown';
 import type { Ask } from './model';
 import { Questions } from './Questions';
-import { toolLabel } from './toolText';
+import { relative, toolLabel } from './toolText';
 
 interface CardProps {
   request: Ask['request'];
@@ -27,15 +27,15 @@ interface CardProps {
 export function PermissionCard(props: CardProps): ReactNode {
   const { session, readOnly } = useSession();
   const request = { ...props.request, session_id: session.session_id };
-  return <Question {...props} request={request} readOnly={readOnly} />;
+  return <Question {...props} cwd={session.cwd} request={request} readOnly={readOnly} />;
 }
 
 /** A question anywhere; its request names the session. */
-export function Question(props: CardProps & { readOnly: boolean; onAnswered?: () => void }): ReactNode {
+export function Question(props: CardProps & { readOnly: boolean; cwd: string; onAnswered?: () => void }): ReactNode {
   const t = useT();
   const format = useFormat();
   const { request, resolution } = props;
-  if (resolution !== null) return <Resolution request={request} resolution={resolution} />;
+  if (resolution !== null) return <Resolution request={request} resolution={resolution} within={props.within === true} />;
   if (props.over) return <p className="ask-over">{t('permission.over')}</p>;
   return (
     <div className="ask" role="group" aria-label={t('permission.asks', { tool: toolLabel(request.tool_name) })}>
@@ -56,7 +56,7 @@ export function Question(props: CardProps & { readOnly: boolean; onAnswered?: ()
           </div>
         </>
       )}
-      {!props.within && request.kind === 'tool' && <AskedInput request={request} />}
+      {!props.within && request.kind === 'tool' && <AskedInput request={request} cwd={props.cwd} />}
       {props.readOnly ? (
         <p className="muted">{t('permission.readOnly')}</p>
       ) : (
@@ -67,13 +67,13 @@ export function Question(props: CardProps & { readOnly: boolean; onAnswered?: ()
   );
 }
 
-function AskedInput(props: { request: Ask['request'] }): ReactNode {
+function AskedInput(props: { request: Ask['request']; cwd: string }): ReactNode {
   const { tool_name, tool_input } = props.request;
   const edits = editsOf(tool_name, tool_input);
   const path = tool_input.file_path ?? tool_input.notebook_path;
   return (
     <div className="ask-input">
-      {typeof path === 'string' && <p className="mono ask-path">{path}</p>}
+      {typeof path === 'string' && <p className="mono ask-path">{relative(path, props.cwd)}</p>}
       {edits !== null ? (
         <EditDiff edits={edits} />
       ) : tool_name === 'Bash' ? (
@@ -85,14 +85,14 @@ function AskedInput(props: { request: Ask['request'] }): ReactNode {
   );
 }
 
-function Resolution(props: { request: Ask['request']; resolution: NonNullable<Ask['resolution']> }): ReactNode {
+function Resolution(props: { request: Ask['request']; resolution: NonNullable<Ask['resolution']>; within: boolean }): ReactNode {
   const t = useT();
   const { decision, by, message, remember } = props.resolution;
   const word =
-    decision === 'allow' ? t('permission.allowed') : decision === 'deny' ? t('permission.denied') : t(`permission.${decision as 'expired'}`);
+    decision === 'allow' ? t(props.request.kind === 'question' ? 'permission.answered' : 'permission.allowed') : decision === 'deny' ? t('permission.denied') : t(`permission.${decision as 'expired'}`);
   return (
     <div className="ask-resolved">
-      <Badge tone={decision === 'allow' ? 'good' : decision === 'deny' ? 'bad' : 'neutral'}>{word}</Badge>
+      {!(props.within && decision === 'deny') && <Badge tone={decision === 'allow' ? 'good' : decision === 'deny' ? 'bad' : 'neutral'}>{word}</Badge>}
       <span>{t('permission.by', { by })}</span>
       {remember && <span>{t('permission.remembered')}</span>}
       {message && <span className="ask-message">“{message}”</span>}

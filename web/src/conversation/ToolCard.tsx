@@ -23,7 +23,8 @@ export const ToolCard = memo(function ToolCard(props: { tool: Tool; inside: Insi
   const edits = editsOf(tool.name, tool.input);
   const children = props.inside.get(tool.key) ?? [];
   const [chosen, setChosen] = useState<boolean | null>(null);
-  const open = chosen ?? edits !== null;
+  // What is asked about is to be seen.
+  const open = chosen ?? (edits !== null || (asked && tool.ask?.request.kind === 'tool'));
   const denied = tool.ask?.resolution?.decision === 'deny';
   const failed = tool.result?.isError === true;
   const summary = toolSummary(tool.name, tool.input, session.cwd);
@@ -36,17 +37,17 @@ export const ToolCard = memo(function ToolCard(props: { tool: Tool; inside: Insi
         <span className="tool-summary">{summary}</span>
         <ToolState tool={tool} live={live} asked={asked} denied={denied} failed={failed} />
       </button>
-      {tool.ask !== null && (asked || tool.ask.resolution !== null) && !(tool.ask.request.kind === 'tool' && !asked && !denied) && (
-        <PermissionCard request={tool.ask.request} resolution={tool.ask.resolution} over={!live} within />
-      )}
       {open && (
         <div className="tool-body">
           {edits !== null ? <EditDiff edits={edits} /> : tool.ask?.request.kind === 'question' ? null : <Input tool={tool} />}
           {tool.result !== null && (edits === null || failed) && <Output content={tool.result.content} failed={failed} />}
         </div>
       )}
+      {tool.ask !== null && (asked || tool.ask.resolution !== null) && !(tool.ask.request.kind === 'tool' && !asked && !denied) && (
+        <PermissionCard request={tool.ask.request} resolution={tool.ask.resolution} over={!live} within />
+      )}
       {children.length > 0 && (
-        <Nested count={children.length} live={live && (tool.result === null || tool.task?.status === null)}>
+        <Nested count={children.length} live={(live && tool.result === null) || tool.task?.status === null}>
           {children.map((block) => (
             <BlockView key={block.key} block={block} inside={props.inside} live={live} />
           ))}
@@ -65,8 +66,9 @@ function ToolState(props: { tool: Tool; live: boolean; asked: boolean; denied: b
   const format = useFormat();
   const { tool, live } = props;
   if (props.asked) return <Badge tone="attention" dot>{t('session.state.asking')}</Badge>;
+  if (tool.task !== null && tool.task.endedAt === null && tool.result !== null) return <Running since={tool.startedAt} />;
   if (tool.result === null) return live ? <Running since={tool.startedAt} /> : <Badge>{t('tool.noResult')}</Badge>;
-  const took = new Date(tool.result.at).getTime() - new Date(tool.startedAt).getTime();
+  const took = new Date(tool.task?.endedAt ?? tool.result.at).getTime() - new Date(tool.startedAt).getTime();
   return (
     <span className="tool-state">
       {props.denied ? (

@@ -2,7 +2,7 @@
 
 import { useVirtualizer } from '@tanstack/react-virtual';
 import type { ReactNode } from 'react';
-import { memo, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
+import { memo, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
 import { useT } from '../i18n';
 import { Button } from '../ui';
 import { BlockView, NoticeLine } from './BlockView';
@@ -15,8 +15,8 @@ import { TurnFoot } from './TurnFoot';
 const NEAR_PX = 24;
 const guesses: Record<Row['kind'], number> = { prompt: 76, block: 64, foot: 44, notice: 36 };
 
-/** The rows of a conversation. `target` is a turn that is to be looked at first. */
-export function Transcript(props: { conversation: Conversation; target: string | null }): ReactNode {
+/** The rows of a conversation. `target` is a turn that is to be looked at first; a change of `jump` goes to the end. */
+export function Transcript(props: { conversation: Conversation; target: string | null; jump: number }): ReactNode {
   const t = useT();
   const { conversation, target } = props;
   const rows = useMemo(() => rowsOf(conversation), [conversation]);
@@ -39,12 +39,40 @@ export function Transcript(props: { conversation: Conversation; target: string |
     if (shown !== null && stick.current) shown.scrollTop = shown.scrollHeight;
   }, [height, rows]);
 
+  const toEnd = useCallback((): void => {
+    const shown = box.current;
+    stick.current = true;
+    setAway(false);
+    if (shown !== null) shown.scrollTop = shown.scrollHeight;
+  }, []);
+
+  useEffect(() => {
+    if (props.jump > 0) toEnd();
+  }, [props.jump, toEnd]);
+
+  // The box itself gets smaller when a long prompt is written below it.
+  useEffect(() => {
+    const shown = box.current;
+    if (shown === null) return;
+    const observer = new ResizeObserver(() => {
+      if (stick.current) shown.scrollTop = shown.scrollHeight;
+    });
+    observer.observe(shown);
+    return () => observer.disconnect();
+  }, []);
+
+  // One leaves the end by scrolling up, not by what grows or shrinks by itself.
+  const last = useRef({ top: 0, height: 0, box: 0 });
   const watch = (): void => {
     const shown = box.current;
     if (shown === null) return;
-    const near = shown.scrollHeight - shown.scrollTop - shown.clientHeight < NEAR_PX;
-    stick.current = near;
-    setAway(!near);
+    const { top, height: before, box: boxBefore } = last.current;
+    const now = { top: shown.scrollTop, height: shown.scrollHeight, box: shown.clientHeight };
+    last.current = now;
+    const near = now.height - now.top - now.box < NEAR_PX;
+    if (near) stick.current = true;
+    else if (now.top < top - 1 && now.height >= before && now.box === boxBefore) stick.current = false;
+    setAway(!near && !stick.current);
   };
 
   useTarget(target, rows, box, (at) => {
@@ -88,12 +116,7 @@ export function Transcript(props: { conversation: Conversation; target: string |
           className="to-end"
           small
           icon="arrowDown"
-          onClick={() => {
-            stick.current = true;
-            virtual.scrollToIndex(rows.length - 1, { align: 'end' });
-            const shown = box.current;
-            if (shown !== null) shown.scrollTop = shown.scrollHeight;
-          }}
+          onClick={toEnd}
         >
           {t('conversation.toEnd')}
         </Button>

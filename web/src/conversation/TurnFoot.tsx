@@ -60,7 +60,7 @@ function Working(props: { turn: Turn }): ReactNode {
     <p className={asks ? 'working working-asks' : 'working'}>
       {asks ? <Icon name="shield" size={16} /> : <Spinner small />}
       <span>{text}</span>
-      <span className="tool-time">{format.duration(Math.floor(took / 1000) * 1000)}</span>
+      {took >= 1000 && <span className="tool-time">{format.duration(Math.floor(took / 1000) * 1000)}</span>}
     </p>
   );
 }

@@ -32,7 +32,7 @@ export interface Tool {
   result: { content: unknown; isError: boolean; at: string } | null;
   ask: Ask | null;
   /** The task that the call began, when it goes on beside the conversation. */
-  task: { id: string; status: string | null; summary: string | null } | null;
+  task: { id: string; status: string | null; summary: string | null; endedAt: string | null } | null;
 }
 
 /** A block that is none of those, as it came. */

@@ -159,7 +159,7 @@ class Draft {
       case 'task_started':
         this.#change(this.#homeOf(event.tool_use_id, event.turn_id), (turn) => {
           if (event.tool_use_id == null) return;
-          const task = { id: event.task_id, status: null, summary: null };
+          const task = { id: event.task_id, status: null, summary: null, endedAt: null };
           changeTool(turn, event.tool_use_id, (tool) => ({ ...tool, task }));
         });
         break;
@@ -171,7 +171,7 @@ class Draft {
         this.#change(home, (turn) => {
           turn.blocks = turn.blocks.map((block) =>
             block.type === 'tool' && block.task?.id === event.task_id
-              ? { ...block, task: { id: event.task_id, status, summary: summary ?? block.task.summary } }
+              ? { ...block, task: { id: event.task_id, status, summary: summary ?? block.task.summary, endedAt: event.created_at } }
               : block,
           );
         });
@@ -272,7 +272,9 @@ class Draft {
   #note(what: Notice['what'], event: PaddockEvent, detail: JsonObject): void {
     const notice: Notice = { type: 'notice', key: `${what}-${event.id}`, parent: null, what, at: event.created_at, detail };
     const turn = event.turn_id ? this.#find(event.turn_id) : null;
-    if (turn !== null && turn.endedAt === null) this.#change(turn.id, (own) => own.blocks = [...own.blocks, notice]);
+    if (turn !== null && turn.endedAt === null) this.#change(turn.id, (own) => {
+      own.blocks = [...own.blocks, notice];
+    });
     else this.#entries.push(notice);
   }
 

@@ -8,7 +8,7 @@ import type { SessionView } from '../api/types';
 import { useMe } from '../app/auth';
 import { href, navigate } from '../app/router';
 import { useFormat, useT } from '../i18n';
-import { Badge, Field, FormDialog, Icon, Menu, useToast } from '../ui';
+import { Field, FormDialog, Icon, Menu, useToast } from '../ui';
 import { DetailsDialog } from './DetailsDialog';
 import { ForkDialog } from './ForkDialog';
 import { useSession } from './SessionContext';
@@ -49,7 +49,12 @@ export function SessionHead(): ReactNode {
               {session.subdir}
             </span>
           )}
-          {session.agent_live && session.status === 'active' && <Badge tone="good">{t('session.live')}</Badge>}
+          {session.agent_live && session.status === 'active' && (
+            <span className="fact fact-live">
+              <span className="light light-live" aria-hidden="true" />
+              {t('session.live')}
+            </span>
+          )}
         </p>
       </div>
       <StateBadge session={session} />

@@ -16,7 +16,7 @@ interface Shared {
 }
 
 function classes(props: Shared, extra?: string): string {
-  const bare = props.children === undefined ? 'button-bare' : '';
+  const bare = props.children === undefined || props.children === false ? 'button-bare' : '';
   return ['button', `button-${props.look ?? 'plain'}`, props.small ? 'button-small' : '', bare, extra].filter(Boolean).join(' ');
 }
 
@@ -28,7 +28,7 @@ export function Button(
   return (
     <button
       type="button"
-      title={children === undefined ? rest['aria-label'] : undefined}
+      title={children === undefined || children === false ? rest['aria-label'] : undefined}
       {...rest}
       className={classes({ look, small, children } as Shared, className)}
       disabled={disabled || busy}
@@ -46,7 +46,7 @@ export function ButtonLink(props: Shared & { to: string } & AnchorHTMLAttributes
   return (
     <a
       href={`#${to}`}
-      title={children === undefined ? rest['aria-label'] : undefined}
+      title={children === undefined || children === false ? rest['aria-label'] : undefined}
       {...rest}
       className={classes({ look, small, children } as Shared, className)}
     >

@@ -72,7 +72,7 @@ export function Menu(props: {
         look={props.look ?? 'quiet'}
         small={props.small ?? false}
         icon={props.icon ?? 'more'}
-        aria-label={props.label}
+        aria-label={props.children === undefined ? props.label : undefined}
         aria-haspopup="menu"
         aria-expanded={open}
         aria-controls={open ? id : undefined}
@@ -84,7 +84,12 @@ export function Menu(props: {
           }
         }}
       >
-        {props.children}
+        {props.children !== undefined && (
+          <>
+            <span className="sr-only">{props.label}: </span>
+            {props.children}
+          </>
+        )}
       </Button>
       {open && (
         <div ref={box} id={id} className={place} role="menu" aria-label={props.label} onKeyDown={onKeyDown}>

@@ -72,7 +72,7 @@ function Waiting(props: { question: PermissionView; readOnly: boolean; onAnswere
           {format.relative(question.created_at)}
         </time>
       </header>
-      <Question request={question} resolution={null} over={false} readOnly={props.readOnly} onAnswered={props.onAnswered} />
+      <Question cwd={session?.cwd ?? ''} request={question} resolution={null} over={false} readOnly={props.readOnly} onAnswered={props.onAnswered} />
     </article>
   );
 }
