@@ -4,15 +4,13 @@
 //   scripts/api-examples.mjs            starts a server of its own (PADDOCK_BIN, else target/release or target/debug) and writes
 //   scripts/api-examples.mjs --check    writes nothing; fails if the files are not what would be written
 //   PADDOCK_ADMIN_KEY=… scripts/api-examples.mjs [--check] http://127.0.0.1:8000    uses that server, which should be fresh
-import { execFileSync, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { check, curl } from './postman/curl.mjs';
 import { Placeholders } from './postman/placeholders.mjs';
 import { collectionFile, readCollection, requestsOf, root, run } from './postman/run.mjs';
 import { shown } from './postman/shown.mjs';
+import { serve } from './serve.mjs';
 
 const page = path.join(root, 'docs/API_EXAMPLES.md');
 
@@ -23,58 +21,6 @@ process.on('uncaughtException', (error) => {
 
 /** What the server is run with, besides the paths and the secrets. */
 const SETTINGS = { PADDOCK__MODEL__SCRIPTED: 'true', PADDOCK__SESSION__STORAGE: 'sqlite' };
-
-/** Starts a server in an empty folder. Resolves to `{url, adminKey, stop}`. */
-async function serve() {
-  const built = ['target/release/paddock', 'target/debug/paddock'].map((file) => path.join(root, file));
-  const binary = process.env.PADDOCK_BIN ?? built.find((file) => fs.existsSync(file));
-  if (!binary) throw new Error('there is no server; build one (cargo build) or name it in PADDOCK_BIN');
-  const cli = process.env.PADDOCK_CLI_PATH ?? execFileSync(path.join(root, 'scripts/install-cli.sh'), { encoding: 'utf8' }).trim();
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'paddock-examples-'));
-  // Agents of other users of the machine pass through it.
-  fs.chmodSync(folder, 0o711);
-  const adminKey = randomBytes(24).toString('hex');
-  const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(PADDOCK_|CLAUDE_|ANTHROPIC_|DATABASE_URL|OTEL_)/.test(name)));
-  const server = spawn(path.resolve(binary), ['serve'], {
-    cwd: folder,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: {
-      ...own, ...SETTINGS,
-      PADDOCK__API__PORT: '0',
-      PADDOCK__AGENT__CLI_PATH: cli,
-      PADDOCK__AUTH__ADMIN_KEY: adminKey,
-      PADDOCK__AUTH__SEALING_KEY: randomBytes(32).toString('hex'),
-    },
-  });
-  const ended = new Promise((resolve) => {
-    server.once('exit', resolve);
-    // One that could not be started does not exit.
-    server.once('error', resolve);
-  });
-  const stop = async () => {
-    server.kill('SIGINT');
-    await ended;
-    fs.rmSync(folder, { recursive: true, force: true });
-  };
-  // Whoever ends this script ends its server.
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => stop().then(() => process.exit(1)));
-  let log = '';
-  const url = await new Promise((resolve, reject) => {
-    const heard = (piece) => {
-      log += piece;
-      const [, address] = log.match(/listens on (http:\/\/\S+)/) ?? [];
-      if (address) resolve(address);
-    };
-    server.stdout.on('data', heard);
-    server.stderr.on('data', heard);
-    server.once('error', (error) => reject(new Error(`the server cannot be started: ${error.message}`)));
-    ended.then((code) => reject(new Error(`the server ended with ${code}:\n${log}`)));
-  }).catch(async (error) => {
-    await stop();
-    throw error;
-  });
-  return { url, adminKey, stop };
-}
 
 /** The answers of a run with stand-ins, and how they are shown: `[{…exchange, text, info, command}]`. */
 function examples(collection, exchanges) {
@@ -181,7 +127,7 @@ function written(collection, entries) {
 
 const checking = process.argv.includes('--check');
 const [url] = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
-const server = url ? { url: url.replace(/\/+$/, ''), adminKey: process.env.PADDOCK_ADMIN_KEY, stop: async () => {} } : await serve();
+const server = url ? { url: url.replace(/\/+$/, ''), adminKey: process.env.PADDOCK_ADMIN_KEY, stop: async () => {} } : await serve('examples', SETTINGS);
 const collection = readCollection();
 let result;
 try {
