@@ -13,7 +13,8 @@ export const long = { tenant: 'long', session: SESSION, title: 'Ten thousand eve
 
 /** The archive's text: turns of ten events each, which call a tool and say what they found. */
 export function longSession(turns) {
-  const begun = Date.parse('2026-11-01T08:00:00Z');
+  // Up to now, so that it has not expired; whole seconds have no fraction in an archive.
+  const begun = Math.floor(Date.now() / 1000) * 1000 - turns * 60_000;
   const at = (turn, second) => new Date(begun + turn * 60_000 + second * 1000).toISOString().replace('.000', '');
   const turnId = (turn) => `trn_01a2039e${(turn + 4096).toString(16).padStart(4, '0')}7000800000000000${turn.toString(16).padStart(4, '0')}`;
   const records = [

@@ -73,8 +73,8 @@ export default function LogPage(): ReactNode {
         </div>
         <div className="log-types" role="group" aria-label={t('log.types')}>
           {counts.map(([type, count]) => (
-            <button key={type} type="button" className="chip" aria-pressed={!hidden.has(type)} onClick={() => toggle(type)}>
-              {type} <span className="chip-count">{format.compact(count)}</span>
+            <button key={type} type="button" className="log-chip" aria-pressed={!hidden.has(type)} onClick={() => toggle(type)}>
+              {type} <span className="log-chip-count">{format.compact(count)}</span>
             </button>
           ))}
           {hidden.size > 0 && (

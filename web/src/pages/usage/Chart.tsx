@@ -59,6 +59,7 @@ export function Chart(props: {
             font,
             grid: { show: false },
             ticks: { show: false },
+            size: 28,
             space: 64,
             incrs: [1, 2, 5, 7, 14, 30, 60, 90],
             values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) && days[tick] !== undefined ? formatDay(days[tick]) : '')),
