@@ -1,7 +1,7 @@
 /** What is around every page: the navigation, who is signed in, and the switches. On a phone it is a drawer. */
 
 import type { ReactNode } from 'react';
-import { useEffect, useRef, useState } from 'react';
+import { Suspense, lazy, useEffect, useRef, useState } from 'react';
 import { useApi, useLoad } from '../api/context';
 import type { HealthView } from '../api/types';
 import { useT } from '../i18n';
@@ -12,6 +12,8 @@ import { useInbox } from './inbox';
 import { Preferences } from './Preferences';
 import { RecentSessions } from './RecentSessions';
 import { usePath } from './router';
+
+const NewSession = lazy(async () => ({ default: (await import('../pages/sessions/NewSession')).NewSession }));
 
 /** The shell around a page. */
 export function Shell(props: { children: ReactNode }): ReactNode {
@@ -85,6 +87,8 @@ function Sidebar(props: { open: boolean }): ReactNode {
   const api = useApi();
   const { signOut } = useDoor();
   const { waiting, more } = useInbox();
+  const [creating, setCreating] = useState(false);
+  const mayCreate = me.role !== 'reader' && me.role !== 'guest';
   const box = useRef<HTMLElement>(null);
   const health = useLoad((signal) => api.get<HealthView>('/health', undefined, signal), [api]).data;
   useEffect(() => {
@@ -105,6 +109,16 @@ function Sidebar(props: { open: boolean }): ReactNode {
   return (
     <aside id="sidebar" ref={box} className="sidebar" aria-label={t('app.sidebar')}>
       <Brand />
+      {mayCreate && (
+        <Button icon="plus" className="new-session" onClick={() => setCreating(true)}>
+          {t('sessions.new')}
+        </Button>
+      )}
+      {creating && (
+        <Suspense>
+          <NewSession users={[]} onClose={() => setCreating(false)} />
+        </Suspense>
+      )}
       <nav aria-label={t('app.navigation')}>
         <ul className="nav">
           {entry('/sessions', 'chat', t('app.sessions'))}

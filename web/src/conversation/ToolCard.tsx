@@ -78,7 +78,7 @@ function ToolState(props: { tool: Tool; live: boolean; asked: boolean; denied: b
       ) : (
         <span className="sr-only">{t('tool.done')}</span>
       )}
-      <span className="tool-time">{format.duration(took)}</span>
+      {took > 0 && <span className="tool-time">{format.duration(took)}</span>}
     </span>
   );
 }

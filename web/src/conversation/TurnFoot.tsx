@@ -82,7 +82,7 @@ function Took(props: { turn: Turn }): ReactNode {
   const unusual = turn.stopReason !== null && turn.stopReason !== 'end_turn';
   return (
     <div className="took">
-      <span title={format.dateTime(turn.startedAt)}>{format.duration(took)}</span>
+      {turn.copied ? <span>{t('conversation.copied')}</span> : <span title={format.dateTime(turn.startedAt)}>{format.duration(took)}</span>}
       {turn.usage !== null && (
         <span
           title={t('conversation.tokensDetail', {
@@ -104,11 +104,11 @@ function Took(props: { turn: Turn }): ReactNode {
           up
           label={t('conversation.turnActions')}
           items={[
-            { label: t('conversation.copyLink'), icon: 'link', onSelect: copyLink },
-            diffs && { label: t('conversation.whatChanged'), icon: 'diff', to: `${to}/diff` },
+            !turn.copied && { label: t('conversation.copyLink'), icon: 'link', onSelect: copyLink },
+            diffs && !turn.copied && { label: t('conversation.whatChanged'), icon: 'diff', to: `${to}/diff` },
             fork && { label: t('conversation.fork'), icon: 'fork', onSelect: () => fork(turn) },
-            rewind && '-',
-            rewind && { label: t('conversation.rewind'), icon: 'rewind', onSelect: () => rewind(turn) },
+            rewind && !turn.copied && '-',
+            rewind && !turn.copied && { label: t('conversation.rewind'), icon: 'rewind', onSelect: () => rewind(turn) },
           ]}
         />
       )}

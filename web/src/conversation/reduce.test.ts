@@ -165,6 +165,24 @@ describe('a conversation of a log', () => {
     expect(now.entries.map((entry) => entry.type)).toEqual(['turn', 'notice']);
   });
 
+  it('shows what a fork took over as turns that are over', () => {
+    const of = { turn_id: null };
+    const now = reduce(nothing, [
+      event('message', { text: 'One', ...of }),
+      text('First', of),
+      event('assistant_message', { content: [{ type: 'tool_use', id: 'u1', name: 'Bash', input: {} }], ...of }),
+      event('tool_result', { tool_use_id: 'u1', content: 'x', is_error: false, ...of }),
+      event('message', { text: 'Two', ...of }),
+      text('Second', of),
+      ...begin('Three'),
+    ]);
+    expect(said(now)).toEqual(['First', 'Bash']);
+    expect(turn(now)).toMatchObject({ copied: true, status: 'completed' });
+    expect((turn(now).blocks[1] as Tool).result).toMatchObject({ content: 'x' });
+    expect(turn(now, 1).prompt).toBe('Two');
+    expect(runningTurn(now)?.prompt).toBe('Three');
+  });
+
   it('takes ten thousand events in well under a second', () => {
     const many: PaddockEvent[] = [];
     for (let at = 0; at < 1000; at += 1) {

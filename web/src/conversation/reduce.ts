@@ -80,7 +80,7 @@ class Draft {
   #apply(event: PaddockEvent): void {
     switch (event.type) {
       case 'message':
-        this.#begin(event.turn_id ?? String(event.id), event);
+        this.#begin(event.turn_id ?? `copied-${event.id}`, event);
         break;
       case 'turn_queued':
         this.#enqueue(event.turn_id ?? '', event.created_at);
@@ -236,14 +236,17 @@ class Draft {
   #begin(id: string, event: Extract<PaddockEvent, { type: 'message' }>): void {
     this.#dequeue(id);
     if (this.#find(id) !== null) return;
+    // A fork has its original's messages, without turns of its own.
+    const copied = event.turn_id == null;
     const turn: Turn = {
       type: 'turn',
       id,
       prompt: event.text,
       attachments: event.attachments ?? [],
-      status: 'waiting',
+      status: copied ? 'completed' : 'waiting',
       startedAt: event.created_at,
-      endedAt: null,
+      endedAt: copied ? event.created_at : null,
+      copied,
       blocks: [],
       usage: null,
       costUsd: null,
@@ -317,8 +320,14 @@ class Draft {
 
   /** The turn of a tool's call. A sub-agent in the background may outlive the turn that began it. */
   #homeOf(toolUseId: string | null | undefined, turnId: string | null | undefined): string | null {
-    if (toolUseId == null) return turnId ?? null;
-    return this.#turnWhere((block) => block.type === 'tool' && block.key === toolUseId) ?? turnId ?? null;
+    const found = toolUseId == null ? null : this.#turnWhere((block) => block.type === 'tool' && block.key === toolUseId);
+    return found ?? turnId ?? this.#copiedTurn();
+  }
+
+  /** The turn that messages without one belong to. */
+  #copiedTurn(): string | null {
+    const last = this.#search(() => true);
+    return last?.copied ? last.id : null;
   }
 
   #turnWhere(holds: (block: Block) => boolean): string | null {

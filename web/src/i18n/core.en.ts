@@ -170,6 +170,8 @@ export const coreEn = {
   'conversation.emptyHint': "The agent works in this session's folder. It goes on when you leave this page.",
   'conversation.emptyClosed': 'Nothing was said here.',
   'conversation.you': 'You, {at}',
+  'conversation.copied': 'From before the fork',
+  'conversation.youThen': 'You, before the fork',
   'conversation.attachments': 'Attachments',
   'conversation.thinking': 'Thinking…',
   'conversation.thought': 'Thought',

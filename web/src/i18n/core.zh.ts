@@ -172,6 +172,8 @@ export const coreZh: Record<keyof typeof coreEn, string> = {
   'conversation.emptyHint': '智能体在此会话的文件夹中工作，离开页面后仍会继续。',
   'conversation.emptyClosed': '这里没有任何对话。',
   'conversation.you': '您，{at}',
+  'conversation.copied': '派生之前',
+  'conversation.youThen': '您，派生之前',
   'conversation.attachments': '附件',
   'conversation.thinking': '思考中…',
   'conversation.thought': '思考过程',

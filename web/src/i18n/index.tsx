@@ -150,7 +150,7 @@ export function formatter(language: Language): Format {
       return new Intl.NumberFormat(locale, {
         style: 'unit',
         unit: units[power] ?? 'byte',
-        unitDisplay: 'short',
+        unitDisplay: power === 0 ? 'long' : 'short',
         maximumFractionDigits: power === 0 ? 0 : 1,
       }).format(bytes / 1000 ** power);
     },
@@ -171,7 +171,7 @@ export function formatter(language: Language): Format {
       if (ms < 60_000) return part(ms / 1000, 'second', ms < 10_000 ? 1 : 0);
       const minutes = Math.floor(ms / 60_000);
       const seconds = Math.round((ms % 60_000) / 1000);
-      if (minutes < 60) return `${part(minutes, 'minute')} ${part(seconds, 'second')}`;
+      if (minutes < 60) return seconds === 0 ? part(minutes, 'minute') : `${part(minutes, 'minute')} ${part(seconds, 'second')}`;
       return `${part(Math.floor(minutes / 60), 'hour')} ${part(minutes % 60, 'minute')}`;
     },
   };

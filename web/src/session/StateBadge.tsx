@@ -12,7 +12,7 @@ import { stateOf } from './options';
 const tones: Record<SessionState, Tone> = {
   asking: 'attention',
   busy: 'busy',
-  idle: 'neutral',
+  idle: 'plain',
   closed: 'neutral',
   expired: 'neutral',
 };

@@ -19,7 +19,11 @@ export function Dialog(props: {
   useEffect(() => {
     const shown = dialog.current;
     const before = document.activeElement;
-    if (shown && !shown.open) shown.showModal();
+    if (shown && !shown.open) {
+      shown.showModal();
+      // The close button comes first, and is not what one came for.
+      shown.querySelector<HTMLElement>('.dialog-body :is(input, textarea, select, button):not(:disabled)')?.focus();
+    }
     return () => {
       shown?.close();
       if (before instanceof HTMLElement && before.isConnected) before.focus();

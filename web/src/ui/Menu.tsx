@@ -1,7 +1,7 @@
 /** A button that opens a menu. Arrow keys go through it, Escape closes it and gives the focus back. */
 
 import type { KeyboardEvent, ReactNode } from 'react';
-import { useEffect, useId, useRef, useState } from 'react';
+import { useEffect, useId, useLayoutEffect, useRef, useState } from 'react';
 import type { Look } from './Button';
 import { Button } from './Button';
 import type { IconName } from './Icon';
@@ -37,14 +37,31 @@ export function Menu(props: {
   const id = useId();
   const box = useRef<HTMLDivElement>(null);
   const button = useRef<HTMLButtonElement>(null);
+  useLayoutEffect(() => {
+    const [shown, opener] = [box.current, button.current];
+    if (!open || shown === null || opener === null) return;
+    // In the top layer no list that scrolls cuts it off.
+    shown.showPopover();
+    place(shown, opener, props.up === true, props.start === true);
+  }, [open, props.up, props.start]);
   useEffect(() => {
     if (!open) return;
-    entries(box.current)[0]?.focus();
+    const all = entries(box.current);
+    (all.find((item) => item.ariaChecked === 'true') ?? all[0])?.focus({ preventScroll: true });
     const away = (event: PointerEvent): void => {
       if (event.target instanceof Node && !box.current?.parentElement?.contains(event.target)) setOpen(false);
     };
+    const shut = (event: Event): void => {
+      if (event.target !== box.current) setOpen(false);
+    };
     document.addEventListener('pointerdown', away);
-    return () => document.removeEventListener('pointerdown', away);
+    document.addEventListener('scroll', shut, true);
+    window.addEventListener('resize', shut);
+    return () => {
+      document.removeEventListener('pointerdown', away);
+      document.removeEventListener('scroll', shut, true);
+      window.removeEventListener('resize', shut);
+    };
   }, [open]);
   const close = (): void => {
     setOpen(false);
@@ -64,7 +81,6 @@ export function Menu(props: {
       all[(next + all.length) % all.length]?.focus();
     }
   };
-  const place = `menu${props.up ? ' menu-up' : ''}${props.start ? ' menu-start' : ''}`;
   return (
     <div className="menu-anchor">
       <Button
@@ -92,7 +108,7 @@ export function Menu(props: {
         )}
       </Button>
       {open && (
-        <div ref={box} id={id} className={place} role="menu" aria-label={props.label} onKeyDown={onKeyDown}>
+        <div ref={box} id={id} popover="manual" className="menu" role="menu" aria-label={props.label} onKeyDown={onKeyDown}>
           {props.items.map((item, at) => {
             if (!item) return null;
             if (item === '-') return <div key={at} className="menu-line" role="separator" />;
@@ -144,4 +160,18 @@ export function Menu(props: {
 
 function entries(box: HTMLElement | null): HTMLElement[] {
   return [...(box?.querySelectorAll<HTMLElement>('[role^="menuitem"]:not(:disabled)') ?? [])];
+}
+
+const GAP = 4;
+
+/** Puts a menu beside its button, on the side where there is room. */
+function place(menu: HTMLElement, button: HTMLElement, up: boolean, start: boolean): void {
+  const at = button.getBoundingClientRect();
+  const { offsetWidth: width, offsetHeight: height } = menu;
+  const fitsAbove = at.top - GAP - height >= 0;
+  const fitsBelow = at.bottom + GAP + height <= window.innerHeight;
+  const above = up ? fitsAbove || !fitsBelow : fitsAbove && !fitsBelow;
+  const left = start ? at.left : at.right - width;
+  menu.style.top = `${Math.max(GAP, above ? at.top - GAP - height : at.bottom + GAP)}px`;
+  menu.style.left = `${Math.max(GAP, Math.min(left, window.innerWidth - width - GAP))}px`;
 }

@@ -8,7 +8,7 @@ import type { IconName } from './Icon';
 import { Icon } from './Icon';
 
 /** What a badge's colour means. */
-export type Tone = 'neutral' | 'good' | 'busy' | 'attention' | 'bad';
+export type Tone = 'plain' | 'neutral' | 'good' | 'busy' | 'attention' | 'bad';
 
 /** A short word with a colour; the word says everything that the colour does. */
 export function Badge(props: { tone?: Tone; icon?: IconName; dot?: boolean; children: ReactNode }): ReactNode {
