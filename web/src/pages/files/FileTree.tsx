@@ -2,6 +2,7 @@
 
 import type { KeyboardEvent, ReactNode } from 'react';
 import { useEffect, useRef, useState } from 'react';
+import { PaddockError } from '../../api/api';
 import { useApi } from '../../api/context';
 import { useFormat, useT } from '../../i18n';
 import { Button, ErrorNote, Icon, Spinner } from '../../ui';
@@ -40,7 +41,9 @@ export function FileTree(props: { session: string; chosen: string; round: number
         error: null,
       }));
     } catch (error) {
-      put(path, (old) => ({ ...old, loading: false, error }));
+      const gone = error instanceof PaddockError && error.status === 404 && path !== '';
+      if (gone) setOpen((old) => new Set([...old].filter((other) => other !== path)));
+      put(path, (old) => ({ entries: gone ? [] : old.entries, next: gone ? null : old.next, loading: false, error: gone ? null : error }));
     }
   };
   useEffect(() => {
