@@ -5,10 +5,10 @@ import { Component, Suspense, useEffect } from 'react';
 import { I18nProvider, useT } from '../i18n';
 import { routes } from '../routes';
 import { SessionFrame } from '../session/SessionFrame';
-import { ButtonLink, EmptyState, ErrorNote, Loading, ToastProvider } from '../ui';
+import { ButtonLink, ErrorNote, Loading, Page, ToastProvider } from '../ui';
 import { AuthProvider, useDoor } from './auth';
 import { InboxProvider } from './inbox';
-import { match, usePath } from './router';
+import { href, match, navigate, usePath } from './router';
 import { Shell } from './Shell';
 import { SignIn } from './SignIn';
 
@@ -35,11 +35,11 @@ function Door(): ReactNode {
     return () => removeEventListener('hashchange', mark);
   }, []);
   if (found?.route.open) {
-    const { page: Page } = found.route;
+    const { page: Shown } = found.route;
     return (
       <Guard key={path}>
         <Suspense fallback={<Loading />}>
-          <Page params={found.params} />
+          <Shown params={found.params} />
         </Suspense>
       </Guard>
     );
@@ -55,6 +55,7 @@ function Inside(): ReactNode {
   const { auth } = useDoor();
   if (auth.state === 'checking') return <Loading />;
   if (auth.state === 'out') return <SignIn reason={auth.reason} />;
+  if (auth.me.role === 'guest' && auth.api.key !== undefined) return <ToShare token={auth.api.key} />;
   return (
     <InboxProvider>
       <Shell>
@@ -64,22 +65,30 @@ function Inside(): ReactNode {
   );
 }
 
+/** Who holds a share reads one session, and has a page for that. */
+function ToShare(props: { token: string }): ReactNode {
+  useEffect(() => navigate(href('shared', props.token), { replace: true }), [props.token]);
+  return <Loading />;
+}
+
 function CurrentPage(): ReactNode {
   const t = useT();
   const path = usePath();
   const found = find(path);
   if (found === null) {
     return (
-      <EmptyState icon="search" title={t('app.notFound')} hint={t('app.notFoundHint')}>
-        <ButtonLink to="/sessions">{t('app.backToSessions')}</ButtonLink>
-      </EmptyState>
+      <Page title={t('app.notFound')} lead={t('app.notFoundHint')}>
+        <div className="row">
+          <ButtonLink to="/sessions">{t('app.backToSessions')}</ButtonLink>
+        </div>
+      </Page>
     );
   }
-  const { page: Page, inSession } = found.route;
+  const { page: Shown, inSession } = found.route;
   const page = (
     <Guard key={found.route.pattern}>
       <Suspense fallback={<Loading />}>
-        <Page params={found.params} />
+        <Shown params={found.params} />
       </Suspense>
     </Guard>
   );
@@ -110,7 +119,10 @@ class Guard extends Component<{ children: ReactNode }, { error: unknown }> {
 
   override render(): ReactNode {
     if (this.state.error === null) return this.props.children;
-    return <Crashed error={this.state.error} onRetry={() => this.setState({ error: null })} />;
+    const { error } = this.state;
+    // After the server was replaced, parts that were not loaded yet are gone: the page has to be loaded anew.
+    const gone = error instanceof Error && /dynamically imported|Importing a module/.test(error.message);
+    return <Crashed error={error} onRetry={() => (gone ? location.reload() : this.setState({ error: null }))} />;
   }
 }
 

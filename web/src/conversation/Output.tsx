@@ -53,12 +53,17 @@ function shorten(text: string): string {
 }
 
 function textOf(block: unknown): string {
-  if (typeof block === 'string') return block;
+  if (typeof block === 'string') return withoutColours(block);
   if (typeof block === 'object' && block !== null) {
     const { type, text } = block as JsonObject;
-    if (type === 'text' && typeof text === 'string') return text;
+    if (type === 'text' && typeof text === 'string') return withoutColours(text);
   }
   return block === undefined || block === null ? '' : JSON.stringify(block, null, 2);
+}
+
+/** A text without what terminals take for colours and moves. */
+function withoutColours(text: string): string {
+  return text.replace(/\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\))/g, '');
 }
 
 function pictureOf(block: unknown): string | null {

@@ -21,6 +21,8 @@ interface CardProps {
   over: boolean;
   /** Whether the card of the call is around it, which tells the tool and its input. */
   within?: boolean;
+  /** What the tool was called with. A plan stands there, and not in the question. */
+  input?: JsonObject | undefined;
 }
 
 /** A question in its conversation. */
@@ -52,7 +54,7 @@ export function Question(props: CardProps & { readOnly: boolean; cwd: string; on
             <span>{t('permission.plan')}</span>
           </p>
           <div className="ask-plan">
-            <Markdown text={String(request.tool_input.plan ?? '')} />
+            <Markdown text={String(request.tool_input.plan ?? props.input?.plan ?? t('permission.planAbove'))} />
           </div>
         </>
       )}

@@ -8,6 +8,7 @@ import { useSession } from '../session/SessionContext';
 import { Badge, Icon, Spinner } from '../ui';
 import { BlockView } from './BlockView';
 import { EditDiff, editsOf } from './EditDiff';
+import { Markdown } from './Markdown';
 import type { Tool } from './model';
 import { Output } from './Output';
 import { PermissionCard } from './PermissionCard';
@@ -44,7 +45,7 @@ export const ToolCard = memo(function ToolCard(props: { tool: Tool; inside: Insi
         </div>
       )}
       {tool.ask !== null && (asked || tool.ask.resolution !== null) && !(tool.ask.request.kind === 'tool' && !asked && !denied) && (
-        <PermissionCard request={tool.ask.request} resolution={tool.ask.resolution} over={!live} within />
+        <PermissionCard request={tool.ask.request} resolution={tool.ask.resolution} over={!live} input={tool.input} within />
       )}
       {children.length > 0 && (
         <Nested count={children.length} live={(live && tool.result === null) || tool.task?.status === null}>
@@ -107,6 +108,7 @@ function Input(props: { tool: Tool }): ReactNode {
   const { name, input } = props.tool;
   if (name === 'Bash' && typeof input.command === 'string') return <pre className="input-code">{input.command}</pre>;
   if (name === 'TodoWrite' && Array.isArray(input.todos)) return <Todos todos={input.todos as JsonObject[]} />;
+  if (name === 'ExitPlanMode' && typeof input.plan === 'string') return <Markdown text={input.plan} />;
   if (isAgent(name) && typeof input.prompt === 'string') return <p className="agent-prompt">{input.prompt}</p>;
   const fields = Object.entries(input);
   if (fields.length === 0) return <p className="muted">{t('tool.noInput')}</p>;

@@ -5,7 +5,7 @@ import { useEffect, useState } from 'react';
 import { href } from '../app/router';
 import { useFormat, useT } from '../i18n';
 import { useSession } from '../session/SessionContext';
-import { Icon, Menu, Spinner, useToast } from '../ui';
+import { Icon, Menu, Spinner, copyText, useToast } from '../ui';
 import { useActions } from './actions';
 import type { Turn } from './model';
 import { openAsks } from './model';
@@ -77,7 +77,7 @@ function Took(props: { turn: Turn }): ReactNode {
   const took = new Date(turn.endedAt ?? turn.startedAt).getTime() - new Date(turn.startedAt).getTime();
   const to = href('sessions', session.session_id, 'turns', turn.id);
   const copyLink = (): void => {
-    void navigator.clipboard?.writeText(`${location.origin}${location.pathname}#${to}`).then(() => toast.say(t('common.copied')), toast.fail);
+    void copyText(`${location.origin}${location.pathname}#${to}`).then(() => toast.say(t('common.copied')), toast.fail);
   };
   const unusual = turn.stopReason !== null && turn.stopReason !== 'end_turn';
   return (

@@ -221,6 +221,7 @@ export const coreEn = {
   'permission.asks': 'A question about {tool}',
   'permission.mayIt': 'May {tool} be used?',
   'permission.plan': 'Is this plan to be carried out?',
+  'permission.planAbove': 'The plan is in the conversation.',
   'permission.allow': 'Allow',
   'permission.allowAlways': 'Always in this session',
   'permission.allowAlwaysHint': 'Always:',

@@ -223,6 +223,7 @@ export const coreZh: Record<keyof typeof coreEn, string> = {
   'permission.asks': '关于 {tool} 的询问',
   'permission.mayIt': '允许使用 {tool} 吗？',
   'permission.plan': '要执行这个计划吗？',
+  'permission.planAbove': '计划在对话中。',
   'permission.allow': '允许',
   'permission.allowAlways': '本会话中始终允许',
   'permission.allowAlwaysHint': '始终允许：',

@@ -19,8 +19,7 @@ export function CopyButton(props: { text: string | (() => string); label?: strin
   const copy = async (): Promise<void> => {
     const text = typeof props.text === 'string' ? props.text : props.text();
     try {
-      if (navigator.clipboard) await navigator.clipboard.writeText(text);
-      else copyTheOldWay(text);
+      await copyText(text);
       setDone(true);
     } catch (error) {
       toast.fail(error);
@@ -32,8 +31,10 @@ export function CopyButton(props: { text: string | (() => string); label?: strin
   );
 }
 
-/** Pages that are not served over TLS have no clipboard of their own. */
-function copyTheOldWay(text: string): void {
+/** Copies a text. */
+export async function copyText(text: string): Promise<void> {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  // Pages that are not served over TLS have no clipboard of their own.
   const field = document.createElement('textarea');
   field.value = text;
   field.className = 'sr-only';

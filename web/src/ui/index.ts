@@ -1,7 +1,7 @@
 /** The parts that pages are made of. */
 
 export { Button, ButtonLink } from './Button';
-export { CopyButton } from './CopyButton';
+export { CopyButton, copyText } from './CopyButton';
 export { Dialog, FormDialog } from './Dialog';
 export { Checkbox, Field, Labelled, Select, TextArea } from './Field';
 export type { IconName } from './Icon';

@@ -4,7 +4,7 @@ import type { ReactNode } from 'react';
 import { useEffect, useState } from 'react';
 import { sessionPath } from '../../api/api';
 import { useApi, useLoad } from '../../api/context';
-import type { PermissionView, SessionView } from '../../api/types';
+import type { JsonObject, PermissionView, SessionView } from '../../api/types';
 import { useInbox } from '../../app/inbox';
 import { useMe } from '../../app/auth';
 import { Link, href } from '../../app/router';
@@ -59,6 +59,16 @@ function Waiting(props: { question: PermissionView; readOnly: boolean; onAnswere
   const format = useFormat();
   const { question } = props;
   const session = useLoad((signal) => api.get<SessionView>(sessionPath(question.session_id), undefined, signal), [api, question.session_id]).data;
+  // What a plan says stands in the call that proposes it.
+  const input = useLoad(
+    async (signal) => {
+      if (question.kind !== 'plan' || question.tool_input.plan !== undefined) return null;
+      const query = { turn: question.turn_id, types: 'tool_use', limit: 200 };
+      const page = await api.list<{ tool_use_id: string; tool_input: JsonObject }>(sessionPath(question.session_id, 'events'), query, signal);
+      return page.data.find((call) => call.tool_use_id === question.tool_use_id)?.tool_input ?? null;
+    },
+    [api, question.permission_id],
+  ).data;
   const to = href('sessions', question.session_id, 'turns', question.turn_id);
   return (
     <article className="card inbox-card" aria-label={toolLabel(question.tool_name)}>
@@ -72,7 +82,7 @@ function Waiting(props: { question: PermissionView; readOnly: boolean; onAnswere
           {format.relative(question.created_at)}
         </time>
       </header>
-      <Question cwd={session?.cwd ?? ''} request={question} resolution={null} over={false} readOnly={props.readOnly} onAnswered={props.onAnswered} />
+      <Question input={input ?? undefined} cwd={session?.cwd ?? ''} request={question} resolution={null} over={false} readOnly={props.readOnly} onAnswered={props.onAnswered} />
     </article>
   );
 }

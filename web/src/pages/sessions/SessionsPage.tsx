@@ -136,6 +136,12 @@ function SessionList(props: { sessions: SessionView[] }): ReactNode {
                     {session.subdir}
                   </span>
                 )}
+                {session.agent_live && session.status === 'active' && (
+                  <span className="fact">
+                    <span className="light light-live" aria-hidden="true" />
+                    {t('session.live')}
+                  </span>
+                )}
                 <span>{t('sessions.prompts', { count: session.message_count })}</span>
                 {Object.entries(session.metadata)
                   .slice(0, 2)
