@@ -7,6 +7,7 @@ import { useT } from '../i18n';
 import { Button, Checkbox, ErrorNote, Field, Icon } from '../ui';
 import { useDoor } from './auth';
 import { Preferences } from './Preferences';
+import { setTitle } from './title';
 
 /** The page that asks for a key. */
 export function SignIn(props: { reason: string | null }): ReactNode {
@@ -18,7 +19,7 @@ export function SignIn(props: { reason: string | null }): ReactNode {
   const [error, setError] = useState<unknown>(null);
   const form = useRef<HTMLFormElement>(null);
   useEffect(() => {
-    document.title = `${t('signIn.title')} · Paddock`;
+    setTitle(t('signIn.title'));
     form.current?.querySelector('input')?.focus();
   }, [t]);
   const submit = async (event: FormEvent): Promise<void> => {

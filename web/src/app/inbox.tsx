@@ -1,9 +1,10 @@
 /** What agents ask, read every few seconds for the whole console. */
 
 import type { ReactNode } from 'react';
-import { createContext, useContext, useMemo } from 'react';
+import { createContext, useContext, useEffect, useMemo } from 'react';
 import { useApi, useChange, useLoad, usePoll } from '../api/context';
 import type { PermissionView } from '../api/types';
+import { setWaiting } from './title';
 
 interface Inbox {
   /** The questions that wait, oldest first. */
@@ -37,6 +38,11 @@ export function InboxProvider(props: { children: ReactNode }): ReactNode {
       reload: read.reload,
     };
   }, [read.data, read.error, read.loading, read.reload]);
+  const count = value.waiting.length;
+  useEffect(() => {
+    setWaiting(count);
+    return () => setWaiting(0);
+  }, [count]);
   return <InboxContext.Provider value={value}>{props.children}</InboxContext.Provider>;
 }
 

@@ -25,12 +25,12 @@ export const ToolCard = memo(function ToolCard(props: { tool: Tool; inside: Insi
   const children = props.inside.get(tool.key) ?? [];
   const [chosen, setChosen] = useState<boolean | null>(null);
   // What is asked about is to be seen.
-  const open = chosen ?? (edits !== null || (asked && tool.ask?.request.kind === 'tool'));
+  const open = chosen ?? (edits !== null || tool.name === 'TodoWrite' || (asked && tool.ask?.request.kind === 'tool'));
   const denied = tool.ask?.resolution?.decision === 'deny';
   const failed = tool.result?.isError === true;
   const summary = toolSummary(tool.name, tool.input, session.cwd);
   return (
-    <section className={failed ? 'tool tool-failed' : 'tool'} aria-label={`${toolLabel(tool.name)} ${summary}`}>
+    <div role="group" className={failed ? 'tool tool-failed' : 'tool'} aria-label={`${toolLabel(tool.name)} ${summary}`}>
       <button type="button" className="tool-head" aria-expanded={open} onClick={() => setChosen(!open)}>
         <Icon name={open ? 'chevronDown' : 'chevronRight'} size={15} className="tool-arrow" />
         <Icon name={toolIcon(tool.name)} size={16} className="tool-icon" />
@@ -41,7 +41,7 @@ export const ToolCard = memo(function ToolCard(props: { tool: Tool; inside: Insi
       {open && (
         <div className="tool-body">
           {edits !== null ? <EditDiff edits={edits} /> : tool.ask?.request.kind === 'question' ? null : <Input tool={tool} />}
-          {tool.result !== null && (edits === null || failed) && <Output content={tool.result.content} failed={failed} />}
+          {tool.result !== null && ((edits === null && tool.name !== 'TodoWrite') || failed) && <Output content={tool.result.content} failed={failed} />}
         </div>
       )}
       {tool.ask !== null && (asked || tool.ask.resolution !== null) && !(tool.ask.request.kind === 'tool' && !asked && !denied) && (
@@ -58,7 +58,7 @@ export const ToolCard = memo(function ToolCard(props: { tool: Tool; inside: Insi
       {tool.task !== null && tool.task.status === null && tool.result !== null && (
         <p className="tool-note">{t('tool.background')}</p>
       )}
-    </section>
+    </div>
   );
 });
 

@@ -6,6 +6,7 @@ import { memo, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useStat
 import { useT } from '../i18n';
 import { Button } from '../ui';
 import { BlockView, NoticeLine } from './BlockView';
+import { Find } from './Find';
 import type { Conversation } from './model';
 import { PromptRow } from './PromptRow';
 import type { Row } from './rows';
@@ -23,6 +24,8 @@ export function Transcript(props: { conversation: Conversation; target: string |
   const box = useRef<HTMLDivElement>(null);
   const stick = useRef(target === null);
   const [away, setAway] = useState(false);
+  const [finding, setFinding] = useState(false);
+  const [found, setFound] = useState(-1);
   const virtual = useVirtualizer({
     count: rows.length,
     getScrollElement: () => box.current,
@@ -75,6 +78,29 @@ export function Transcript(props: { conversation: Conversation; target: string |
     setAway(!near && !stick.current);
   };
 
+  const show = (at: number): void => {
+    setFound(at);
+    if (at < 0) return;
+    stick.current = false;
+    virtual.scrollToIndex(at, { align: 'center' });
+  };
+  const stopFinding = (): void => {
+    setFinding(false);
+    setFound(-1);
+    box.current?.focus();
+  };
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent): void => {
+      if (event.key !== 'f' || !(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
+      // Asked for once more, it is the browser's own.
+      if (finding || document.querySelector('dialog[open]') !== null) return;
+      event.preventDefault();
+      setFinding(true);
+    };
+    document.addEventListener('keydown', onKey);
+    return () => document.removeEventListener('keydown', onKey);
+  }, [finding]);
+
   useTarget(target, rows, box, (at) => {
     stick.current = false;
     virtual.scrollToIndex(at, { align: 'start' });
@@ -82,6 +108,11 @@ export function Transcript(props: { conversation: Conversation; target: string |
 
   return (
     <div className="transcript-frame">
+      {finding ? (
+        <Find rows={rows} onGo={show} onClose={stopFinding} />
+      ) : (
+        <Button className="find-open" look="quiet" small icon="search" aria-label={t('find.open')} onClick={() => setFinding(true)} />
+      )}
       <div
         ref={box}
         className="transcript"
@@ -102,7 +133,7 @@ export function Transcript(props: { conversation: Conversation; target: string |
                 key={seen.key}
                 ref={virtual.measureElement}
                 data-index={seen.index}
-                className="virtual-row"
+                className={seen.index === found ? 'virtual-row row-found' : 'virtual-row'}
                 style={{ transform: `translateY(${seen.start}px)` }}
               >
                 <RowView row={row} />
@@ -163,7 +194,7 @@ const RowView = memo(function RowView(props: { row: Row }): ReactNode {
       return <PromptRow turn={row.turn} />;
     case 'block':
       return (
-        <div className="reading">
+        <div className={row.tight ? 'reading reading-tight' : 'reading'}>
           <BlockView block={row.block} inside={row.inside} live={row.turn.endedAt === null} />
         </div>
       );

@@ -2,10 +2,10 @@
 
 import type { Block, Conversation, Notice, Turn } from './model';
 
-/** A row. `block` rows carry what a sub-agent did below its call. */
+/** A row. `block` rows carry what a sub-agent did below its call, and stand close to the next when both are calls. */
 export type Row =
   | { kind: 'prompt'; key: string; turn: Turn }
-  | { kind: 'block'; key: string; turn: Turn; block: Block; inside: Inside }
+  | { kind: 'block'; key: string; turn: Turn; block: Block; inside: Inside; tight: boolean }
   | { kind: 'foot'; key: string; turn: Turn }
   | { kind: 'notice'; key: string; notice: Notice };
 
@@ -35,19 +35,16 @@ function rowsOfTurn(turn: Turn): Row[] {
   const before = known.get(turn);
   if (before !== undefined) return before;
   const inside = insideOf(turn.blocks);
+  const calls = new Set(turn.blocks.filter((block) => block.type === 'tool').map((tool) => tool.key));
+  const outer = turn.blocks.filter((block) => !(block.parent !== null && calls.has(block.parent)) && !(block.type === 'notice' && !isShown(block)));
   const rows: Row[] = [{ kind: 'prompt', key: turn.id, turn }];
-  for (const block of turn.blocks) {
-    if (isInside(block, turn.blocks)) continue;
-    if (block.type === 'notice' && !isShown(block)) continue;
-    rows.push({ kind: 'block', key: `${turn.id}/${block.key}`, turn, block, inside });
+  for (const [at, block] of outer.entries()) {
+    const tight = block.type === 'tool' && outer[at + 1]?.type === 'tool';
+    rows.push({ kind: 'block', key: `${turn.id}/${block.key}`, turn, block, inside, tight });
   }
   rows.push({ kind: 'foot', key: `${turn.id}/foot`, turn });
   known.set(turn, rows);
   return rows;
-}
-
-function isInside(block: Block, blocks: Block[]): boolean {
-  return block.parent !== null && blocks.some((other) => other.type === 'tool' && other.key === block.parent);
 }
 
 function insideOf(blocks: Block[]): Inside {
@@ -60,4 +57,39 @@ function insideOf(blocks: Block[]): Inside {
     else list.push(block);
   }
   return inside ?? none;
+}
+
+/** What is written in a row, in small letters, for looking through it. */
+export function textOfRow(row: Row): string {
+  switch (row.kind) {
+    case 'prompt':
+      return row.turn.prompt.toLowerCase();
+    case 'block':
+      return [row.block, ...insideAll(row.block, row.inside)].map(textOfBlock).join('\n').toLowerCase();
+    case 'foot':
+      return row.turn.error?.message.toLowerCase() ?? '';
+    case 'notice':
+      return '';
+  }
+}
+
+function insideAll(block: Block, inside: Inside): Block[] {
+  return (inside.get(block.key) ?? []).flatMap((child) => [child, ...insideAll(child, inside)]);
+}
+
+function textOfBlock(block: Block): string {
+  switch (block.type) {
+    case 'text':
+    case 'thinking':
+      return block.text;
+    case 'tool': {
+      const content = block.result?.content;
+      return `${block.name} ${JSON.stringify(block.input)} ${typeof content === 'string' ? content : JSON.stringify(content ?? '')}`;
+    }
+    case 'ask':
+      return `${block.request.tool_name} ${JSON.stringify(block.request.tool_input)}`;
+    case 'other':
+    case 'notice':
+      return '';
+  }
 }

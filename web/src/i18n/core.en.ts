@@ -281,4 +281,10 @@ export const coreEn = {
   'rewind.conversationHint': 'The agent forgets this turn and what came after.',
   'rewind.submit': 'Rewind',
   'rewind.done': 'Rewound.',
+
+  'find.open': 'Find in this conversation (Ctrl+F)',
+  'find.label': 'Find in this conversation',
+  'find.count': '{at} of {of}',
+  'find.previous': 'The one before',
+  'find.next': 'The next one',
 } as const;

@@ -283,4 +283,10 @@ export const coreZh: Record<keyof typeof coreEn, string> = {
   'rewind.conversationHint': '智能体将忘记本轮及之后的内容。',
   'rewind.submit': '回退',
   'rewind.done': '已回退。',
+
+  'find.open': '在对话中查找（Ctrl+F）',
+  'find.label': '在对话中查找',
+  'find.count': '{at} / {of}',
+  'find.previous': '上一个',
+  'find.next': '下一个',
 };

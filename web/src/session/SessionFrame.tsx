@@ -8,6 +8,7 @@ import { useApi, useLoad, usePoll } from '../api/context';
 import type { SessionView } from '../api/types';
 import { useMe } from '../app/auth';
 import { href, usePath } from '../app/router';
+import { setTitle } from '../app/title';
 import { useT } from '../i18n';
 import { ButtonLink, EmptyState, ErrorNote, Loading, TabLinks } from '../ui';
 import { SessionHead } from './SessionHead';
@@ -25,7 +26,7 @@ export function SessionFrame(props: { id: string; children: ReactNode }): ReactN
   usePoll(read.reload, 15_000, read.data?.status === 'active');
   const title = read.data?.title ?? t('session.untitled');
   useEffect(() => {
-    document.title = `${title} · Paddock`;
+    setTitle(title);
   }, [title]);
   const here = useMemo<SessionHere | null>(() => {
     if (read.data === undefined) return null;

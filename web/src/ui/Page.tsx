@@ -2,12 +2,13 @@
 
 import type { ReactNode } from 'react';
 import { useEffect, useRef } from 'react';
+import { setTitle } from '../app/title';
 
 /** The head of a page. Its title is the document's too, and has the focus when the page is gone to. */
 export function PageHead(props: { title: string; lead?: ReactNode; children?: ReactNode }): ReactNode {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
-    document.title = `${props.title} · Paddock`;
+    setTitle(props.title);
   }, [props.title]);
   useEffect(() => {
     // Not on the first page: the browser's own place to begin is right there.
