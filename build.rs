@@ -12,7 +12,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 fn main() -> io::Result<()> {
-    let variable = |name| env::var_os(name).map(PathBuf::from).ok_or(io::ErrorKind::NotFound);
+    let variable = |name| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .ok_or(io::ErrorKind::NotFound)
+    };
     let dist = variable("CARGO_MANIFEST_DIR")?.join("web/dist");
     let out = variable("OUT_DIR")?;
     // Cargo builds all anew, each time, for a path that is not there.

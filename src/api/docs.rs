@@ -67,7 +67,7 @@ pub struct RootView {
     tag = "About",
     operation_id = "get_root",
     security(()),
-    responses((status = 200, description = "What it is, and where to go on; for browsers, the web console", content((RootView = "application/json"), (String = "text/html"))))
+    responses((status = 200, description = "What it is, and where to go on; for browsers, the web console", content((RootView = "application/json"), (String = "text/html"))), (status = 304, description = "The console's page, which the browser has"))
 )]
 #[get("/")]
 pub(super) async fn get_root(request: HttpRequest, console: Shown) -> HttpResponse {
@@ -78,14 +78,16 @@ pub(super) async fn get_root(request: HttpRequest, console: Shown) -> HttpRespon
         page.headers_mut().append(header::VARY, VARIES);
         return page;
     }
-    HttpResponse::Ok().insert_header((header::VARY, VARIES)).json(RootView {
-        name: "Paddock",
-        version: env!("CARGO_PKG_VERSION"),
-        console: console.as_ref().as_ref().map(|_| "/console/"),
-        docs: "/docs/",
-        openapi: "/openapi.json",
-        health: "/health",
-    })
+    HttpResponse::Ok()
+        .insert_header((header::VARY, VARIES))
+        .json(RootView {
+            name: "Paddock",
+            version: env!("CARGO_PKG_VERSION"),
+            console: console.as_ref().as_ref().map(|_| "/console/"),
+            docs: "/docs/",
+            openapi: "/openapi.json",
+            health: "/health",
+        })
 }
 
 /// This document

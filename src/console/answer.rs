@@ -1,7 +1,8 @@
 //! How the console's files are sent: what a browser may keep, and what it must not do with them.
 
 use actix_web::http::header::{
-    self, AcceptEncoding, CacheControl, CacheDirective, ContentEncoding, Encoding, EntityTag, Header as _, IfNoneMatch,
+    self, AcceptEncoding, CacheControl, CacheDirective, ContentEncoding, Encoding, EntityTag, Header as _,
+    IfNoneMatch,
 };
 use actix_web::{HttpRequest, HttpResponse};
 

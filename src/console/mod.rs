@@ -140,10 +140,22 @@ mod tests {
     #[test]
     fn a_page_is_for_whoever_names_pages_and_json_no_higher() {
         let firefox = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
-        for accept in [firefox, "text/html", "application/json, text/html", "text/html;q=0.5"] {
+        for accept in [
+            firefox,
+            "text/html",
+            "application/json, text/html",
+            "text/html;q=0.5",
+        ] {
             assert!(wants_page(&asked(&[("accept", accept)])), "{accept}");
         }
-        for accept in ["*/*", "application/json", "text/html;q=0.4, application/json", "text/html;q=0", "text/*", "…"] {
+        for accept in [
+            "*/*",
+            "application/json",
+            "text/html;q=0.4, application/json",
+            "text/html;q=0",
+            "text/*",
+            "…",
+        ] {
             assert!(!wants_page(&asked(&[("accept", accept)])), "{accept}");
         }
         assert!(!wants_page(&asked(&[])));
@@ -162,8 +174,14 @@ mod tests {
     #[actix_web::test]
     async fn a_file_named_by_its_content_is_kept_for_ever() {
         let script = CONSOLE.file(SCRIPT, &asked(&[])).unwrap();
-        assert_eq!(header_of(&script, "cache-control"), "public, max-age=31536000, immutable");
-        assert_eq!(header_of(&script, "content-type"), "text/javascript; charset=utf-8");
+        assert_eq!(
+            header_of(&script, "cache-control"),
+            "public, max-age=31536000, immutable"
+        );
+        assert_eq!(
+            header_of(&script, "content-type"),
+            "text/javascript; charset=utf-8"
+        );
         assert_eq!(header_of(&script, "x-content-type-options"), "nosniff");
         assert_eq!(header_of(&script, "content-encoding"), "");
         assert_eq!(body(script).await, "let a = 1;");
@@ -173,12 +191,16 @@ mod tests {
 
     #[actix_web::test]
     async fn a_file_is_compressed_for_whoever_takes_that() {
-        let script = CONSOLE.file(SCRIPT, &asked(&[("accept-encoding", "br, gzip;q=0.5")])).unwrap();
+        let script = CONSOLE
+            .file(SCRIPT, &asked(&[("accept-encoding", "br, gzip;q=0.5")]))
+            .unwrap();
         assert_eq!(header_of(&script, "content-encoding"), "gzip");
         assert_eq!(header_of(&script, "vary"), "accept-encoding");
         assert_eq!(body(script).await, "compressed");
         for encodings in ["identity", "gzip;q=0", "br"] {
-            let script = CONSOLE.file(SCRIPT, &asked(&[("accept-encoding", encodings)])).unwrap();
+            let script = CONSOLE
+                .file(SCRIPT, &asked(&[("accept-encoding", encodings)]))
+                .unwrap();
             assert_eq!(header_of(&script, "content-encoding"), "", "{encodings}");
         }
     }
@@ -186,7 +208,9 @@ mod tests {
     #[actix_web::test]
     async fn a_file_that_the_client_has_is_not_sent_again() {
         for encoding in ["gzip", "identity"] {
-            let script = CONSOLE.file(SCRIPT, &asked(&[("accept-encoding", encoding)])).unwrap();
+            let script = CONSOLE
+                .file(SCRIPT, &asked(&[("accept-encoding", encoding)]))
+                .unwrap();
             let tag = header_of(&script, "etag");
             let again = asked(&[("accept-encoding", encoding), ("if-none-match", &tag)]);
             let again = CONSOLE.file(SCRIPT, &again).unwrap();

@@ -1,21 +1,32 @@
 //! The web console as browsers get it. What the page itself does is tested in a browser (`scripts/check-console.mjs`).
 
-use reqwest::Method;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, IF_NONE_MATCH};
+use reqwest::{Method, Response};
 
-use crate::support::{Answer, AppBuilder, TestApp, read};
+use crate::support::{Answer, AppBuilder, TestApp};
 
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; \
 font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What a server answers, with these headers, at a path.
+/// What a server answers, with these headers, at a path. The console's files are not in the OpenAPI document.
 async fn got(app: &TestApp, path: &str, headers: &[(&str, &str)]) -> Answer {
     let mut request = app.client().request(Method::GET, path);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    read(request.send().await.unwrap()).await
+    told(request.send().await.unwrap()).await
+}
+
+async fn told(response: Response) -> Answer {
+    let (status, headers) = (response.status(), response.headers().clone());
+    let raw = response.text().await.unwrap();
+    Answer {
+        status,
+        headers,
+        body: serde_json::from_str(&raw).unwrap_or_default(),
+        raw,
+    }
 }
 
 async fn page(app: &TestApp) -> Answer {
@@ -29,7 +40,9 @@ async fn page(app: &TestApp) -> Answer {
 
 /// The paths of what the page loads.
 fn loaded(page: &str) -> Vec<String> {
-    let links = page.split(['"', '\'']).filter(|text| text.starts_with("/console/"));
+    let links = page
+        .split(['"', '\''])
+        .filter(|text| text.starts_with("/console/"));
     links.map(ToOwned::to_owned).collect()
 }
 
@@ -98,13 +111,17 @@ async fn what_the_page_loads_is_there_and_kept_for_ever_where_its_name_tells_its
         assert_eq!(file.header("cache-control"), lasting, "{path}");
         assert_eq!(file.header("x-content-type-options"), "nosniff", "{path}");
         assert_ne!(file.header("content-type"), "application/octet-stream", "{path}");
-        let packed = got(&app, &path, &[(ACCEPT_ENCODING.as_str(), "gzip")]).await.expect(200);
+        let packed = got(&app, &path, &[(ACCEPT_ENCODING.as_str(), "gzip")])
+            .await
+            .expect(200);
         if path.ends_with(".js") {
             assert_eq!(packed.header("content-encoding"), "gzip", "{path}");
             assert_eq!(packed.header("vary"), "accept-encoding", "{path}");
         }
         let tag = file.header("etag").to_owned();
-        let again = got(&app, &path, &[(IF_NONE_MATCH.as_str(), &tag)]).await.expect(304);
+        let again = got(&app, &path, &[(IF_NONE_MATCH.as_str(), &tag)])
+            .await
+            .expect(304);
         assert_eq!((again.header("etag"), again.raw.as_str()), (tag.as_str(), ""));
     }
 }
@@ -135,8 +152,13 @@ async fn what_is_not_there_is_a_problem_and_no_page() {
             .await
             .problem(404, "not_found");
     }
-    let posted = app.client().request(Method::POST, "/console/").send().await.unwrap();
-    read(posted).await.problem(404, "not_found");
+    let posted = app
+        .client()
+        .request(Method::POST, "/console/")
+        .send()
+        .await
+        .unwrap();
+    told(posted).await.problem(404, "not_found");
 }
 
 #[tokio::test]

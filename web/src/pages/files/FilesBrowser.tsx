@@ -14,6 +14,7 @@ import { FileTree } from './FileTree';
 import { FileViewer } from './FileViewer';
 import type { FileView, Upload } from './files';
 import { dropped, folderOf, stat, upload } from './files';
+import '../../styles/views.css';
 import './files.css';
 
 /** The workspace itself, which has no name. */
@@ -109,12 +110,8 @@ function Browser(props: { path: string; onOpen: (path: string) => void }): React
                     void send(files, folder);
                   }}
                 />
-                <Button small look="quiet" icon="plus" onClick={() => setAsked({ kind: 'file', folder })}>
-                  {t('files.newFile')}
-                </Button>
-                <Button small look="quiet" icon="folder" onClick={() => setAsked({ kind: 'folder', folder })}>
-                  {t('files.newFolder')}
-                </Button>
+                <Button small look="quiet" icon="plus" aria-label={t('files.newFile')} onClick={() => setAsked({ kind: 'file', folder })} />
+                <Button small look="quiet" icon="folder" aria-label={t('files.newFolder')} onClick={() => setAsked({ kind: 'folder', folder })} />
               </>
             )}
             <Menu

@@ -11,6 +11,7 @@ import { Badge, Button, Checkbox, CopyButton, EmptyState, ErrorNote, Field } fro
 import type { Tone } from '../../ui';
 import { JsonTree } from './JsonTree';
 import { KEPT, useLog } from './reader';
+import '../../styles/views.css';
 import './log.css';
 
 const ROW_PX = 30;
