@@ -92,9 +92,9 @@ export default [
       await page.getByText(h.t('admin.saved')).waitFor();
       const tenant = await h.api(h.adminKey, 'GET', '/api/v1/admin/tenants/terms');
       assert.deepEqual([tenant.limits, tenant.policy], [{ sessions_max: 7 }, { models: ['claude-*'] }]);
-      await page.getByLabel(h.t('admin.policyJson')).fill('{"modells": []}');
+      await page.getByLabel(h.t('admin.policyJson')).fill('{"model_names": []}');
       await page.getByRole('button', { name: h.t('common.save') }).click();
-      await page.getByRole('alert').getByText('modells').first().waitFor();
+      await page.getByRole('alert').getByText('model_names').first().waitFor();
       await h.looked(page, 'admin-terms');
 
       await h.go(page, '/admin/tenants/terms/budgets');
