@@ -41,7 +41,8 @@ export function useLoad<T>(read: (signal: AbortSignal) => Promise<T>, dependenci
     const changed = key.current.length !== dependencies.length || key.current.some((value, at) => value !== dependencies[at]);
     key.current = dependencies;
     const controller = new AbortController();
-    setState((old) => ({ data: changed ? undefined : old.data, error: undefined, loading: true }));
+    // What was wrong stays until it is known to be well again.
+    setState((old) => (changed ? { data: undefined, error: undefined, loading: true } : { ...old, loading: true }));
     latest.current(controller.signal).then(
       (data) => {
         if (!controller.signal.aborted) setState({ data, error: undefined, loading: false });
@@ -98,4 +99,14 @@ export function useChange(call: () => void): void {
     changes.addEventListener('change', listener);
     return () => changes.removeEventListener('change', listener);
   }, []);
+}
+
+/** The time, told anew every so often. */
+export function useNow(everyMs: number): number {
+  const [now, setNow] = useState(Date.now);
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), everyMs);
+    return () => clearInterval(timer);
+  }, [everyMs]);
+  return now;
 }

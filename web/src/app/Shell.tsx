@@ -2,6 +2,7 @@
 
 import type { ReactNode } from 'react';
 import { Suspense, lazy, useEffect, useRef, useState } from 'react';
+import { ConnectionError } from '../api/api';
 import { useApi, useLoad } from '../api/context';
 import type { HealthView } from '../api/types';
 import { useT } from '../i18n';
@@ -54,8 +55,25 @@ export function Shell(props: { children: ReactNode }): ReactNode {
       <Sidebar open={open} />
       {open && <button type="button" className="scrim" aria-label={t('app.closeMenu')} onClick={() => setOpen(false)} />}
       <main ref={main} className="main" tabIndex={-1} inert={open}>
+        <Offline />
         {props.children}
       </main>
+    </div>
+  );
+}
+
+/** Says that the server does not answer; what is on the page is then as it was. */
+function Offline(): ReactNode {
+  const t = useT();
+  const { error } = useInbox();
+  return (
+    <div role="status">
+      {error instanceof ConnectionError && (
+        <p className="offline">
+          <Icon name="alert" size={15} />
+          {t('app.offline')}
+        </p>
+      )}
     </div>
   );
 }

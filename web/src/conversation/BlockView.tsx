@@ -2,7 +2,9 @@
 
 import type { ReactNode } from 'react';
 import { memo, useState } from 'react';
+import type { Translate } from '../i18n';
 import { useFormat, useT } from '../i18n';
+import { modes } from '../session/options';
 import { Icon } from '../ui';
 import { Markdown } from './Markdown';
 import type { Block, Notice, Words } from './model';
@@ -55,6 +57,11 @@ function Thinking(props: { words: Words }): ReactNode {
   );
 }
 
+function modeName(mode: string, t: Translate): string {
+  const known = modes.find((one) => one === mode);
+  return known === undefined ? mode : t(`mode.${known}`);
+}
+
 /** Something that happened, in a line. */
 export function NoticeLine(props: { notice: Notice }): ReactNode {
   const t = useT();
@@ -76,7 +83,7 @@ export function NoticeLine(props: { notice: Notice }): ReactNode {
         return t('notice.task');
       case 'updated':
         if ('allowed_tool' in detail) return t('notice.allowedTool', { tool: String(detail.allowed_tool) });
-        if ('permission_mode' in detail) return t('notice.mode', { mode: String(detail.permission_mode) });
+        if ('permission_mode' in detail) return t('notice.mode', { mode: modeName(String(detail.permission_mode), t) });
         return t('notice.model', { model: String(detail.model ?? t('session.modelDefault')) });
     }
   };

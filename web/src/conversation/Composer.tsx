@@ -21,6 +21,9 @@ interface Draft {
 /** What is written and not sent, by session. It goes with the page. */
 const drafts = new Map<string, Draft>();
 
+/** On a touch screen Enter is the only way to a new line; the button sends. */
+const touch = matchMedia('(hover: none) and (pointer: coarse)').matches;
+
 /** The field, with what can be attached and switched below it. */
 export function Composer(props: { busy: boolean; onSubmitted: (turn: TurnView) => void }): ReactNode {
   const t = useT();
@@ -51,7 +54,7 @@ export function Composer(props: { busy: boolean; onSubmitted: (turn: TurnView) =
   }, [draft.text]);
   useEffect(() => {
     // On a touch screen that would open the keyboard over the conversation.
-    if (matchMedia('(pointer: fine)').matches) field.current?.focus();
+    if (!touch) field.current?.focus();
   }, []);
 
   const attach = async (files: Iterable<File>): Promise<void> => {
@@ -101,7 +104,7 @@ export function Composer(props: { busy: boolean; onSubmitted: (turn: TurnView) =
   const onKeyDown = (event: KeyboardEvent): void => {
     // While characters are being composed, Enter takes one of them; some browsers tell that by the code alone.
     if (event.nativeEvent.isComposing || event.keyCode === 229) return;
-    if (event.key === 'Enter' && !event.shiftKey && !event.altKey) {
+    if (event.key === 'Enter' && !event.shiftKey && !event.altKey && !touch) {
       event.preventDefault();
       void send();
     } else if (event.key === 'Escape' && props.busy && !stopping) {
@@ -174,7 +177,7 @@ export function Composer(props: { busy: boolean; onSubmitted: (turn: TurnView) =
           value={draft.text}
           placeholder={over ? t('composer.drop') : props.busy ? t('composer.placeholderBusy') : t('composer.placeholder')}
           aria-describedby="composer-hint"
-          enterKeyHint="send"
+          enterKeyHint={touch ? 'enter' : 'send'}
           onChange={(event) => {
             const { value } = event.target;
             setDraft((old) => ({ ...old, text: value }));

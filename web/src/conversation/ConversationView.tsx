@@ -3,6 +3,7 @@
 import type { ReactNode } from 'react';
 import { useEffect, useMemo, useRef, useState } from 'react';
 import { tellChange, useHas } from '../api/context';
+import { href } from '../app/router';
 import { useT } from '../i18n';
 import { ForkDialog } from '../session/ForkDialog';
 import { RewindDialog } from '../session/RewindDialog';
@@ -16,6 +17,7 @@ import type { Turn } from './model';
 import { openAsks, runningTurn } from './model';
 import { Queue } from './Queue';
 import { useConversation } from './store';
+import { partsInside } from './toolText';
 import { Transcript } from './Transcript';
 import './conversation.css';
 
@@ -25,6 +27,7 @@ export function ConversationView(props: { turn?: string | undefined }): ReactNod
   const { session, reload, readOnly, shared } = useSession();
   const { conversation, state, error, store } = useConversation(session.session_id);
   const checkpoints = useHas('get', '/api/v1/sessions/{session_id}/checkpoints') === true;
+  const hasFiles = useHas('get', '/api/v1/sessions/{session_id}/files') === true;
   const [forking, setForking] = useState<Turn | null>(null);
   const [rewinding, setRewinding] = useState<Turn | null>(null);
   const [jump, setJump] = useState(0);
@@ -46,9 +49,13 @@ export function ConversationView(props: { turn?: string | undefined }): ReactNod
 
   const actions = useMemo<Actions>(() => {
     if (shared) return {};
+    const fileLink = (path: string): string | null => {
+      const parts = hasFiles ? partsInside(path, session.cwd) : null;
+      return parts === null ? null : href('sessions', session.session_id, 'files', ...parts);
+    };
     const rewind = checkpoints && !readOnly ? { rewind: setRewinding } : {};
-    return { fork: setForking, diffs: checkpoints, ...rewind };
-  }, [shared, readOnly, checkpoints]);
+    return { fork: setForking, diffs: checkpoints, fileLink, ...rewind };
+  }, [shared, readOnly, checkpoints, hasFiles, session.cwd, session.session_id]);
 
   const empty = conversation.entries.length === 0;
   return (

@@ -4,23 +4,17 @@ import type { ComponentProps, ReactNode } from 'react';
 import { memo, useMemo } from 'react';
 import ReactMarkdown from 'react-markdown';
 import remarkGfm from 'remark-gfm';
+import { Link } from '../app/router';
 import { useT } from '../i18n';
 import { CopyButton } from '../ui';
+import { useActions } from './actions';
 import { splitSettled } from './settled';
 
 const plugins = [remarkGfm];
 
 const components: ComponentProps<typeof ReactMarkdown>['components'] = {
-  a: ({ href, children }) => (
-    <a href={href} target="_blank" rel="noopener noreferrer">
-      {children}
-    </a>
-  ),
-  img: ({ src, alt }) => (
-    <a href={typeof src === 'string' ? src : undefined} target="_blank" rel="noopener noreferrer">
-      {alt || String(src ?? '')}
-    </a>
-  ),
+  a: ({ href, children }) => <MarkdownLink to={href}>{children}</MarkdownLink>,
+  img: ({ src, alt }) => <MarkdownLink to={typeof src === 'string' ? src : undefined}>{alt || String(src ?? '')}</MarkdownLink>,
   pre: ({ children }) => <CodeBlock>{children}</CodeBlock>,
   table: ({ children }) => (
     <div className="md-table" tabIndex={0} role="group">
@@ -57,6 +51,29 @@ export function Markdown(props: { text: string; streaming?: boolean }): ReactNod
       {rest !== '' && <Piece text={rest} />}
     </div>
   );
+}
+
+/** A link outside opens a page of its own; one without a scheme is a file of the workspace. */
+function MarkdownLink(props: { to: string | undefined; children?: ReactNode }): ReactNode {
+  const { fileLink } = useActions();
+  const { to = '' } = props;
+  if (/^(?:https?|mailto):/i.test(to)) {
+    return (
+      <a href={to} target="_blank" rel="noopener noreferrer">
+        {props.children}
+      </a>
+    );
+  }
+  const file = fileLink?.(unescaped(to)) ?? null;
+  return file === null ? <span>{props.children}</span> : <Link to={file}>{props.children}</Link>;
+}
+
+function unescaped(path: string): string {
+  try {
+    return decodeURI(path.split('#')[0] ?? '');
+  } catch {
+    return path;
+  }
 }
 
 function CodeBlock(props: { children?: ReactNode }): ReactNode {

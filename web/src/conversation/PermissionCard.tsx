@@ -3,7 +3,7 @@
 import type { ReactNode } from 'react';
 import { useId, useState } from 'react';
 import { PaddockError, sessionPath } from '../api/api';
-import { useApi } from '../api/context';
+import { useApi, useNow } from '../api/context';
 import type { JsonObject, PermissionAnswer } from '../api/types';
 import { useFormat, useT } from '../i18n';
 import { useSession } from '../session/SessionContext';
@@ -35,7 +35,6 @@ export function PermissionCard(props: CardProps): ReactNode {
 /** A question anywhere; its request names the session. */
 export function Question(props: CardProps & { readOnly: boolean; cwd: string; onAnswered?: () => void }): ReactNode {
   const t = useT();
-  const format = useFormat();
   const { request, resolution } = props;
   if (resolution !== null) return <Resolution request={request} resolution={resolution} within={props.within === true} />;
   if (props.over) return <p className="ask-over">{t('permission.over')}</p>;
@@ -64,9 +63,16 @@ export function Question(props: CardProps & { readOnly: boolean; cwd: string; on
       ) : (
         <Answers request={request} onAnswered={props.onAnswered ?? (() => {})} />
       )}
-      <p className="ask-expires">{t('permission.expires', { at: format.relative(request.expires_at) })}</p>
+      <Expires at={request.expires_at} />
     </div>
   );
+}
+
+function Expires(props: { at: string }): ReactNode {
+  const t = useT();
+  const format = useFormat();
+  useNow(15_000);
+  return <p className="ask-expires">{t('permission.expires', { at: format.relative(props.at) })}</p>;
 }
 
 function AskedInput(props: { request: Ask['request']; cwd: string }): ReactNode {

@@ -1,15 +1,18 @@
 /** A tool's call: what it is about in one line, and its input and output below. */
 
 import type { ReactNode } from 'react';
-import { memo, useEffect, useState } from 'react';
+import { memo, useState } from 'react';
+import { useNow } from '../api/context';
 import type { JsonObject } from '../api/types';
+import { Link } from '../app/router';
 import { useFormat, useT } from '../i18n';
 import { useSession } from '../session/SessionContext';
-import { Badge, Icon, Spinner } from '../ui';
+import { Badge, Button, Icon, Spinner } from '../ui';
+import { useActions } from './actions';
 import { BlockView } from './BlockView';
 import { EditDiff, editsOf } from './EditDiff';
 import { Markdown } from './Markdown';
-import type { Tool } from './model';
+import type { Block, Tool } from './model';
 import { Output } from './Output';
 import { PermissionCard } from './PermissionCard';
 import type { Inside } from './rows';
@@ -21,6 +24,9 @@ export const ToolCard = memo(function ToolCard(props: { tool: Tool; inside: Insi
   const { session } = useSession();
   const { tool, live } = props;
   const asked = tool.ask !== null && tool.ask.resolution === null && live;
+  const { fileLink } = useActions();
+  const path = tool.input.file_path ?? tool.input.notebook_path;
+  const file = typeof path === 'string' && tool.result !== null ? fileLink?.(path) : null;
   const edits = editsOf(tool.name, tool.input);
   const children = props.inside.get(tool.key) ?? [];
   const [chosen, setChosen] = useState<boolean | null>(null);
@@ -30,7 +36,7 @@ export const ToolCard = memo(function ToolCard(props: { tool: Tool; inside: Insi
   const failed = tool.result?.isError === true;
   const summary = toolSummary(tool.name, tool.input, session.cwd);
   return (
-    <div role="group" className={failed ? 'tool tool-failed' : 'tool'} aria-label={`${toolLabel(tool.name)} ${summary}`}>
+    <div role="group" className={failed ? 'tool tool-failed' : 'tool'} aria-label={toolLabel(tool.name)}>
       <button type="button" className="tool-head" aria-expanded={open} onClick={() => setChosen(!open)}>
         <Icon name={open ? 'chevronDown' : 'chevronRight'} size={15} className="tool-arrow" />
         <Icon name={toolIcon(tool.name)} size={16} className="tool-icon" />
@@ -40,6 +46,11 @@ export const ToolCard = memo(function ToolCard(props: { tool: Tool; inside: Insi
       </button>
       {open && (
         <div className="tool-body">
+          {file && (
+            <p>
+              <Link to={file}>{t('tool.openFile')}</Link>
+            </p>
+          )}
           {edits !== null ? <EditDiff edits={edits} /> : tool.ask?.request.kind === 'question' ? null : <Input tool={tool} />}
           {tool.result !== null && ((edits === null && tool.name !== 'TodoWrite') || failed) && <Output content={tool.result.content} failed={failed} />}
         </div>
@@ -48,11 +59,7 @@ export const ToolCard = memo(function ToolCard(props: { tool: Tool; inside: Insi
         <PermissionCard request={tool.ask.request} resolution={tool.ask.resolution} over={!live} input={tool.input} within />
       )}
       {children.length > 0 && (
-        <Nested count={children.length} live={(live && tool.result === null) || tool.task?.status === null}>
-          {children.map((block) => (
-            <BlockView key={block.key} block={block} inside={props.inside} live={live} />
-          ))}
-        </Nested>
+        <Nested blocks={children} inside={props.inside} live={live} open={(live && tool.result === null) || tool.task?.status === null} />
       )}
       {isAgent(tool.name) && tool.task?.summary && children.length === 0 && <p className="tool-note">{tool.task.summary}</p>}
       {tool.task !== null && tool.task.status === null && tool.result !== null && (
@@ -88,11 +95,7 @@ function ToolState(props: { tool: Tool; live: boolean; asked: boolean; denied: b
 function Running(props: { since: string }): ReactNode {
   const t = useT();
   const format = useFormat();
-  const [now, setNow] = useState(Date.now);
-  useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), 1000);
-    return () => clearInterval(timer);
-  }, []);
+  const now = useNow(1000);
   const took = now - new Date(props.since).getTime();
   return (
     <span className="tool-state">
@@ -143,18 +146,34 @@ function Todos(props: { todos: JsonObject[] }): ReactNode {
   );
 }
 
-/** What a sub-agent does; shown while it does it, folded afterwards. */
-function Nested(props: { count: number; live: boolean; children: ReactNode }): ReactNode {
+const STEPS = 50;
+
+/** What a sub-agent does; shown while it does it, folded afterwards. Of very many steps the last are shown. */
+function Nested(props: { blocks: Block[]; inside: Inside; live: boolean; open: boolean }): ReactNode {
   const t = useT();
   const [chosen, setChosen] = useState<boolean | null>(null);
-  const open = chosen ?? props.live;
+  const [whole, setWhole] = useState(false);
+  const { blocks } = props;
+  const open = chosen ?? props.open;
+  const shown = whole || blocks.length <= STEPS ? blocks : blocks.slice(-STEPS);
   return (
     <div className="nested">
       <button type="button" className="nested-head" aria-expanded={open} onClick={() => setChosen(!open)}>
         <Icon name={open ? 'chevronDown' : 'chevronRight'} size={14} />
-        {t('tool.steps', { count: props.count })}
+        {t('tool.steps', { count: blocks.length })}
       </button>
-      {open && <div className="nested-body">{props.children}</div>}
+      {open && (
+        <div className="nested-body">
+          {shown.length < blocks.length && (
+            <Button look="quiet" small onClick={() => setWhole(true)}>
+              {t('common.showAll')}
+            </Button>
+          )}
+          {shown.map((block) => (
+            <BlockView key={block.key} block={block} inside={props.inside} live={props.live} />
+          ))}
+        </div>
+      )}
     </div>
   );
 }

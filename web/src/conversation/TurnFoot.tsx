@@ -1,7 +1,7 @@
 /** What stands below a turn: that it runs, or what it took, and what can be done with it. */
 
 import type { ReactNode } from 'react';
-import { useEffect, useState } from 'react';
+import { useNow } from '../api/context';
 import { href } from '../app/router';
 import { useFormat, useT } from '../i18n';
 import { useSession } from '../session/SessionContext';
@@ -48,11 +48,7 @@ function Working(props: { turn: Turn }): ReactNode {
   const t = useT();
   const format = useFormat();
   const { turn } = props;
-  const [now, setNow] = useState(Date.now);
-  useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), 1000);
-    return () => clearInterval(timer);
-  }, []);
+  const now = useNow(1000);
   const took = Math.max(0, now - new Date(turn.startedAt).getTime());
   const asks = openAsks(turn).length > 0;
   const text = asks ? t('conversation.waitsForYou') : turn.status === 'waiting' ? t('conversation.waitsForAgent') : t('conversation.working');

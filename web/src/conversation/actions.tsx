@@ -9,6 +9,8 @@ export interface Actions {
   rewind?: (turn: Turn) => void;
   /** Whether the server keeps what a turn changed. */
   diffs?: boolean;
+  /** Where a file of the workspace is shown; null for what is not in it. */
+  fileLink?: (path: string) => string | null;
 }
 
 const ActionsContext = createContext<Actions>({});

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { titleOf } from '../session/options';
 import { mediaTypeOf } from './attachments';
 import { editsOf } from './EditDiff';
-import { relative, toolLabel, toolSummary } from './toolText';
+import { partsInside, relative, toolLabel, toolSummary } from './toolText';
 
 describe('a tool', () => {
   it('is told in a line', () => {
@@ -14,6 +14,13 @@ describe('a tool', () => {
     expect(toolSummary('Custom', { count: 3, what: 'that' }, '/w')).toBe('that');
     expect(toolLabel('mcp__git_hub__get__it')).toBe('git_hub · get__it');
     expect(relative('/work/other', '/w')).toBe('/work/other');
+  });
+
+  it('has a file inside of the folder, or has not', () => {
+    expect(partsInside('/w/src/a.rs', '/w')).toEqual(['src', 'a.rs']);
+    expect(partsInside('./src/a.rs:12:3', '/w')).toEqual(['src', 'a.rs']);
+    expect(partsInside('/etc/passwd', '/w')).toBeNull();
+    expect(partsInside('../x', '/w')).toBeNull();
   });
 
   it('tells what it edits, if it does', () => {

@@ -87,3 +87,10 @@ export function relative(path: string, cwd: string): string {
 function oneLine(text: string): string {
   return text.trim().replace(/\s*\n\s*/g, ' ⏎ ').slice(0, 300);
 }
+
+/** The parts of a path inside of the session's folder; null when it is not in it. `a/b.rs:12` is a line of a file. */
+export function partsInside(path: string, cwd: string): string[] | null {
+  const within = relative(path, cwd).replace(/^\.\//, '').replace(/(?::\d+)+$/, '');
+  const parts = within.split('/');
+  return within === '' || within.startsWith('/') || parts.includes('..') || parts.includes('') ? null : parts;
+}

@@ -1,6 +1,5 @@
 /** What the shell, sign-in, sessions, conversations and the inbox say. `one | many` is chosen by `{count}`. */
 export const coreEn = {
-  'app.name': 'Paddock',
   'app.skip': 'Skip to the content',
   'app.menu': 'Menu',
   'app.closeMenu': 'Close the menu',
@@ -34,7 +33,6 @@ export const coreEn = {
   'common.delete': 'Delete',
   'common.retry': 'Try again',
   'common.reload': 'Read again',
-  'common.more': 'More',
   'common.moreActions': 'More actions',
   'common.loadMore': 'Show more',
   'common.copy': 'Copy',
@@ -51,7 +49,6 @@ export const coreEn = {
   'error.title': 'That did not work',
   'error.connection': 'The server does not answer.',
   'error.requestId': 'Request {id}',
-  'error.fields': 'Please look at:',
 
   'signIn.title': 'Sign in',
   'signIn.lead': 'With an API key of this server.',
@@ -63,7 +60,6 @@ export const coreEn = {
   'signIn.checking': 'Checking…',
   'signIn.refused': 'This key is not known here.',
   'signIn.ended': 'You were signed out: {reason}.',
-  'signIn.endedDefault': 'the key is no longer good',
   'signIn.needed': 'Enter a key.',
 
   'inbox.title': 'Inbox',
@@ -207,6 +203,7 @@ export const coreEn = {
   'queue.count': '{count} prompt waits | {count} prompts wait',
   'queue.cancel': 'Take it back',
 
+  'tool.openFile': 'Open the file',
   'tool.failed': 'Failed',
   'tool.done': 'Done',
   'tool.noResult': 'No result',

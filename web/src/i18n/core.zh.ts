@@ -2,7 +2,6 @@
 import type { coreEn } from './core.en';
 
 export const coreZh: Record<keyof typeof coreEn, string> = {
-  'app.name': 'Paddock',
   'app.skip': '跳到正文',
   'app.menu': '菜单',
   'app.closeMenu': '关闭菜单',
@@ -36,7 +35,6 @@ export const coreZh: Record<keyof typeof coreEn, string> = {
   'common.delete': '删除',
   'common.retry': '重试',
   'common.reload': '重新读取',
-  'common.more': '更多',
   'common.moreActions': '更多操作',
   'common.loadMore': '显示更多',
   'common.copy': '复制',
@@ -53,7 +51,6 @@ export const coreZh: Record<keyof typeof coreEn, string> = {
   'error.title': '操作未成功',
   'error.connection': '服务器没有响应。',
   'error.requestId': '请求 {id}',
-  'error.fields': '请检查：',
 
   'signIn.title': '登录',
   'signIn.lead': '使用此服务器的 API 密钥。',
@@ -65,7 +62,6 @@ export const coreZh: Record<keyof typeof coreEn, string> = {
   'signIn.checking': '正在验证…',
   'signIn.refused': '此服务器不认识这个密钥。',
   'signIn.ended': '您已退出登录：{reason}。',
-  'signIn.endedDefault': '密钥已失效',
   'signIn.needed': '请输入密钥。',
 
   'inbox.title': '待办',
@@ -209,6 +205,7 @@ export const coreZh: Record<keyof typeof coreEn, string> = {
   'queue.count': '{count} 条提示词在排队',
   'queue.cancel': '撤回',
 
+  'tool.openFile': '打开文件',
   'tool.failed': '失败',
   'tool.done': '完成',
   'tool.noResult': '无结果',
