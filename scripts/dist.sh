@@ -27,7 +27,7 @@ sum=(sha256sum)
 command -v sha256sum >/dev/null || sum=(shasum -a 256)
 
 # What must be in an archive, whatever else is.
-required=(paddock LICENSE README.md README_CN.md CHANGELOG.md THIRD-PARTY-LICENSES.md config.yaml docs/INSTALL.md docs/SECURITY.md
+required=(paddock LICENSE README.md README_CN.md CHANGELOG.md THIRD-PARTY-LICENSES.md THIRD-PARTY-LICENSES-CONSOLE.txt config.yaml docs/INSTALL.md docs/SECURITY.md
   deploy/systemd/paddock.service deploy/systemd/paddock-in-control-groups deploy/launchd/dev.paddock.server.plist
   deploy/supervisord/paddock.conf scripts/install.sh scripts/install-cli.sh tools/claude-cli/package.json
   tools/claude-cli/package-lock.json)
@@ -81,6 +81,8 @@ rm -rf dist
 stage="dist/$name"
 mkdir -p "$stage"
 cp "$binary" "$stage/paddock"
+# Of what is bundled into the web console; what is linked into the program has its own list.
+cp web/dist/licenses.txt "$stage/THIRD-PARTY-LICENSES-CONSOLE.txt"
 # Only files that git knows, so that nothing that lies about here gets in.
 others=()
 [ -z "$dirty" ] || others=(--others --exclude-standard)

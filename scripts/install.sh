@@ -198,7 +198,7 @@ file "$here/scripts/install.sh" "$lib/scripts/install.sh" 755
 file "$here/scripts/install-cli.sh" "$lib/scripts/install-cli.sh" 755
 file "$here/deploy/systemd/paddock-in-control-groups" "$lib/paddock-in-control-groups" 755
 for name in package.json package-lock.json; do file "$here/tools/claude-cli/$name" "$lib/tools/claude-cli/$name" 644; done
-for path in "$here"/{LICENSE,README.md,README_CN.md,CHANGELOG.md,THIRD-PARTY-LICENSES.md} "$here"/docs/*.md; do
+for path in "$here"/{LICENSE,README.md,README_CN.md,CHANGELOG.md,THIRD-PARTY-LICENSES.md,THIRD-PARTY-LICENSES-CONSOLE.txt} "$here"/docs/*.md; do
   name="${path#"$here/"}"
   if [ -f "$path" ]; then file "$path" "$share/$name" 644; fi
 done

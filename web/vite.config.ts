@@ -16,6 +16,8 @@ export default defineConfig({
     target: 'es2022',
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    // The notices of what is bundled, which have to go along with it.
+    license: { fileName: 'licenses.txt' },
     reportCompressedSize: true,
   },
   server: {
