@@ -91,7 +91,7 @@ export default [
       await page.getByRole('button', { name: h.t('common.save') }).click();
       await page.getByText(h.t('admin.saved')).waitFor();
       const tenant = await h.api(h.adminKey, 'GET', '/api/v1/admin/tenants/terms');
-      assert.deepEqual([tenant.limits, tenant.policy], [{ sessions_max: 7 }, { models: ['claude-*'] }]);
+      assert.deepEqual([tenant.limits, tenant.policy.models], [{ sessions_max: 7 }, ['claude-*']]);
       await page.getByLabel(h.t('admin.policyJson')).fill('{"model_names": []}');
       await page.getByRole('button', { name: h.t('common.save') }).click();
       await page.getByRole('alert').getByText('model_names').first().waitFor();
