@@ -5,7 +5,7 @@ import { memo, useState } from 'react';
 import type { Translate } from '../i18n';
 import { useFormat, useT } from '../i18n';
 import { modes } from '../session/options';
-import { Icon } from '../ui';
+import { Button, Icon } from '../ui';
 import { Markdown } from './Markdown';
 import type { Block, Notice, Words } from './model';
 import { PermissionCard } from './PermissionCard';
@@ -63,16 +63,17 @@ function modeName(mode: string, t: Translate): string {
 }
 
 /** Something that happened, in a line. */
-export function NoticeLine(props: { notice: Notice }): ReactNode {
+export function NoticeLine(props: { notice: Notice; open?: boolean; onToggle?: () => void }): ReactNode {
   const t = useT();
   const format = useFormat();
   const { what, detail, at } = props.notice;
+  const gone = (props.notice.gone ?? []).filter((entry) => entry.type === 'turn').length;
   const text = (): string => {
     switch (what) {
       case 'reset':
         return t('notice.reset');
       case 'rewound':
-        return detail.conversation === false || detail.conversation === undefined ? t('notice.filesRewound') : t('notice.rewound');
+        return detail.conversation === true ? t('notice.rewound') : t('notice.filesRewound');
       case 'budget':
         return t('notice.budget', { percent: Number(detail.percent), scope: String(detail.scope) });
       case 'resumed':
@@ -91,6 +92,11 @@ export function NoticeLine(props: { notice: Notice }): ReactNode {
     <p className={what === 'budget' || what === 'gap' ? 'notice notice-attention' : 'notice'}>
       <span>{text()}</span>
       <time dateTime={at}>{format.time(at)}</time>
+      {gone > 0 && (
+        <Button look="quiet" small aria-expanded={props.open} onClick={props.onToggle}>
+          {props.open ? t('notice.hideGone') : t('notice.showGone', { count: gone })}
+        </Button>
+      )}
     </p>
   );
 }

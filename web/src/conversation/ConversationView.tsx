@@ -12,6 +12,7 @@ import { Button, EmptyState, ErrorNote, Icon, Loading } from '../ui';
 import type { Actions } from './actions';
 import { ActionsProvider } from './actions';
 import { Announcer } from './Announcer';
+import { useCheckpoints } from './checkpoints';
 import { Composer } from './Composer';
 import type { Turn } from './model';
 import { openAsks, runningTurn } from './model';
@@ -26,12 +27,13 @@ export function ConversationView(props: { turn?: string | undefined }): ReactNod
   const t = useT();
   const { session, reload, readOnly, shared } = useSession();
   const { conversation, state, error, store } = useConversation(session.session_id);
-  const checkpoints = useHas('get', '/api/v1/sessions/{session_id}/checkpoints') === true;
+  const canRewind = useHas('post', '/api/v1/sessions/{session_id}/turns/{turn_id}/rewind') === true;
   const hasFiles = useHas('get', '/api/v1/sessions/{session_id}/files') === true;
   const [forking, setForking] = useState<Turn | null>(null);
   const [rewinding, setRewinding] = useState<Turn | null>(null);
   const [jump, setJump] = useState(0);
   const running = runningTurn(conversation);
+  const kept = useCheckpoints(session.session_id, running?.id ?? '');
   const asks = running === null ? 0 : openAsks(running).length;
 
   // The session's own view changes with its turns, and with what the log tells of it.
@@ -53,9 +55,9 @@ export function ConversationView(props: { turn?: string | undefined }): ReactNod
       const parts = hasFiles ? partsInside(path, session.cwd) : null;
       return parts === null ? null : href('sessions', session.session_id, 'files', ...parts);
     };
-    const rewind = checkpoints && !readOnly ? { rewind: setRewinding } : {};
-    return { fork: setForking, diffs: checkpoints, fileLink, ...rewind };
-  }, [shared, readOnly, checkpoints, hasFiles, session.cwd, session.session_id]);
+    const rewind = canRewind && !readOnly ? { rewind: setRewinding } : {};
+    return { fork: setForking, kept, fileLink, ...rewind };
+  }, [shared, readOnly, canRewind, kept, hasFiles, session.cwd, session.session_id]);
 
   const empty = conversation.entries.length === 0;
   return (
@@ -98,7 +100,7 @@ export function ConversationView(props: { turn?: string | undefined }): ReactNod
           )}
         </div>
       </div>
-      {forking && <ForkDialog turn={forking} conversation={conversation} onClose={() => setForking(null)} />}
+      {forking && <ForkDialog turn={forking} kept={kept.get(forking.id)?.before === true} conversation={conversation} onClose={() => setForking(null)} />}
       {rewinding && <RewindDialog turn={rewinding} onClose={() => setRewinding(null)} />}
     </ActionsProvider>
   );
@@ -118,7 +120,7 @@ function ClosedNote(): ReactNode {
           {t('session.fork')}
         </Button>
       )}
-      {fork && <ForkDialog turn={null} conversation={null} onClose={() => setFork(false)} />}
+      {fork && <ForkDialog turn={null} kept={false} conversation={null} onClose={() => setFork(false)} />}
     </div>
   );
 }

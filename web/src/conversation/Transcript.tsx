@@ -20,7 +20,20 @@ const guesses: Record<Row['kind'], number> = { prompt: 76, block: 64, foot: 44, 
 export function Transcript(props: { conversation: Conversation; target: string | null; jump: number }): ReactNode {
   const t = useT();
   const { conversation, target } = props;
-  const rows = useMemo(() => rowsOf(conversation), [conversation]);
+  const [opened, setOpened] = useState<ReadonlySet<string>>(new Set());
+  const rows = useMemo(() => rowsOf(conversation, opened), [conversation, opened]);
+  const toggle = useCallback((key: string): void => {
+    setOpened((old) => {
+      const next = new Set(old);
+      if (!next.delete(key)) next.add(key);
+      return next;
+    });
+  }, []);
+  // A link may lead to a turn that was gone back from.
+  const hidden = useMemo(() => noticeOver(conversation, target), [conversation, target]);
+  useEffect(() => {
+    if (hidden !== null) setOpened((old) => new Set(old).add(hidden));
+  }, [hidden]);
   const box = useRef<HTMLDivElement>(null);
   const stick = useRef(target === null);
   const [away, setAway] = useState(false);
@@ -133,10 +146,10 @@ export function Transcript(props: { conversation: Conversation; target: string |
                 key={seen.key}
                 ref={virtual.measureElement}
                 data-index={seen.index}
-                className={seen.index === found ? 'virtual-row row-found' : 'virtual-row'}
+                className={`virtual-row${seen.index === found ? ' row-found' : ''}${row.gone ? ' row-gone' : ''}`}
                 style={{ transform: `translateY(${seen.start}px)` }}
               >
-                <RowView row={row} />
+                <RowView row={row} onToggle={toggle} />
               </div>
             );
           })}
@@ -187,7 +200,16 @@ function useTarget(
   }, [target, at, box]);
 }
 
-const RowView = memo(function RowView(props: { row: Row }): ReactNode {
+/** The notice that has a turn aside; null when it is among the others. */
+function noticeOver(conversation: Conversation, target: string | null): string | null {
+  if (target === null) return null;
+  for (const entry of conversation.entries) {
+    if (entry.type === 'notice' && entry.gone?.some((gone) => gone.type === 'turn' && gone.id === target)) return entry.key;
+  }
+  return null;
+}
+
+const RowView = memo(function RowView(props: { row: Row; onToggle: (key: string) => void }): ReactNode {
   const { row } = props;
   switch (row.kind) {
     case 'prompt':
@@ -199,11 +221,11 @@ const RowView = memo(function RowView(props: { row: Row }): ReactNode {
         </div>
       );
     case 'foot':
-      return <TurnFoot turn={row.turn} />;
+      return <TurnFoot turn={row.turn} gone={row.gone === true} />;
     case 'notice':
       return (
         <div className="reading">
-          <NoticeLine notice={row.notice} />
+          <NoticeLine notice={row.notice} open={row.open} onToggle={() => props.onToggle(row.key)} />
         </div>
       );
   }

@@ -11,13 +11,13 @@ import type { Turn } from './model';
 import { openAsks } from './model';
 
 /** The foot of a turn. */
-export function TurnFoot(props: { turn: Turn }): ReactNode {
+export function TurnFoot(props: { turn: Turn; gone: boolean }): ReactNode {
   const { turn } = props;
   return (
     <div className="reading turn-foot">
       {turn.error !== null && <TurnError error={turn.error} />}
       {turn.structured !== null && <pre className="output">{JSON.stringify(turn.structured, null, 2)}</pre>}
-      {turn.endedAt === null ? <Working turn={turn} /> : <Took turn={turn} />}
+      {turn.endedAt === null ? <Working turn={turn} /> : <Took turn={turn} gone={props.gone} />}
     </div>
   );
 }
@@ -61,13 +61,14 @@ function Working(props: { turn: Turn }): ReactNode {
   );
 }
 
-function Took(props: { turn: Turn }): ReactNode {
+function Took(props: { turn: Turn; gone: boolean }): ReactNode {
   const t = useT();
   const format = useFormat();
   const toast = useToast();
   const { session, shared } = useSession();
-  const { fork, rewind, diffs } = useActions();
-  const { turn } = props;
+  const { fork, rewind, kept } = useActions();
+  const { turn, gone } = props;
+  const states = kept?.get(turn.id);
   const usage = turn.usage ?? {};
   const input = (usage.input_tokens ?? 0) + (usage.cache_read_input_tokens ?? 0) + (usage.cache_creation_input_tokens ?? 0);
   const took = new Date(turn.endedAt ?? turn.startedAt).getTime() - new Date(turn.startedAt).getTime();
@@ -101,10 +102,10 @@ function Took(props: { turn: Turn }): ReactNode {
           label={t('conversation.turnActions')}
           items={[
             !turn.copied && { label: t('conversation.copyLink'), icon: 'link', onSelect: copyLink },
-            diffs && !turn.copied && { label: t('conversation.whatChanged'), icon: 'diff', to: `${to}/diff` },
-            fork && { label: t('conversation.fork'), icon: 'fork', onSelect: () => fork(turn) },
-            rewind && !turn.copied && '-',
-            rewind && !turn.copied && { label: t('conversation.rewind'), icon: 'rewind', onSelect: () => rewind(turn) },
+            states?.before && states.after && { label: t('conversation.whatChanged'), icon: 'diff', to: `${to}/diff` },
+            fork && !gone && { label: t('conversation.fork'), icon: 'fork', onSelect: () => fork(turn) },
+            rewind && states?.before && '-',
+            rewind && states?.before && { label: t('conversation.rewind'), icon: 'rewind', onSelect: () => rewind(turn) },
           ]}
         />
       )}

@@ -51,6 +51,8 @@ export interface Notice {
   what: 'reset' | 'rewound' | 'budget' | 'updated' | 'resumed' | 'gap' | 'task';
   at: string;
   detail: JsonObject;
+  /** What was gone back from: it counts no more, and can be gone back to. */
+  gone?: (Turn | Notice)[];
 }
 
 /** A part of a turn. */

@@ -158,12 +158,23 @@ describe('a conversation of a log', () => {
     expect(turn(failed)).toMatchObject({ status: 'failed', error: { code: 'storage' } });
   });
 
-  it('forgets what came after the turn that it was rewound to', () => {
-    const now = reduce(nothing, [
-      ...begin(), done(), ...begin('Two', { turn_id: 't2' }), done('', { turn_id: 't2' }),
-      event('unknown', { turn_id: null, event: { type: 'session_rewound', turn_id: 't2', files: true, conversation: true } }),
+  it('puts aside what came after the turn that it was rewound to, and takes it up again', () => {
+    const rewound = (before_turn: string, conversation = true): PaddockEvent =>
+      event('unknown', { turn_id: null, event: { type: 'session_rewound', before_turn, files: true, conversation } });
+    const shown = (conversation: Conversation): string[] =>
+      conversation.entries.map((entry) => (entry.type === 'turn' ? entry.id : `${entry.what}:${(entry.gone ?? []).length}`));
+    let now = reduce(nothing, [
+      ...begin(), done(), ...begin('Two', { turn_id: 't2' }), done('', { turn_id: 't2' }), ...begin('Three', { turn_id: 't3' }), done('', { turn_id: 't3' }),
+      rewound('t2'),
     ]);
-    expect(now.entries.map((entry) => entry.type)).toEqual(['turn', 'notice']);
+    expect(shown(now)).toEqual(['t1', 'rewound:2']);
+    now = reduce(now, [...begin('Four', { turn_id: 't4' }), done('', { turn_id: 't4' }), rewound('t3')]);
+    expect(shown(now)).toEqual(['t1', 't2', 'rewound:2']);
+    now = reduce(now, [rewound('t1', false)]);
+    expect(shown(now)).toEqual(['t1', 't2', 'rewound:2', 'rewound:0']);
+    expect(rowsOf(now).filter((row) => row.kind === 'prompt')).toHaveLength(2);
+    const opened = new Set(now.entries.filter((entry) => entry.type === 'notice').map((entry) => entry.key));
+    expect(rowsOf(now, opened).filter((row) => row.kind === 'prompt').map((row) => row.gone === true)).toEqual([false, false, true, true]);
   });
 
   it('shows what a fork took over as turns that are over', () => {

@@ -281,15 +281,30 @@ class Draft {
     else this.#entries.push(notice);
   }
 
-  /** The conversation goes on from before a turn: that turn and what came after are shown no more. */
+  /** The session goes on from before a turn: that turn and what came after are put aside. */
   #rewind(sent: JsonObject, event: PaddockEvent): void {
-    const id = typeof sent.turn_id === 'string' ? sent.turn_id : '';
-    if (sent.conversation !== false) {
-      const at = this.#entries.findIndex((entry) => entry.type === 'turn' && entry.id === id);
-      if (at >= 0) this.#entries.splice(at);
+    const before = String(sent.before_turn ?? sent.turn_id ?? '');
+    const detail = { before, files: sent.files === true, conversation: sent.conversation === true };
+    const gone = detail.conversation ? this.#putAside(before) : [];
+    const notice: Notice = { type: 'notice', key: `rewound-${event.id}`, parent: null, what: 'rewound', at: event.created_at, detail };
+    if (gone.length > 0) notice.gone = gone;
+    this.#entries.push(notice);
+  }
+
+  #putAside(before: string): Conversation['entries'] {
+    const isIt = (entry: Turn | Notice): boolean => entry.type === 'turn' && entry.id === before;
+    const at = this.#entries.findIndex(isIt);
+    if (at >= 0) return this.#entries.splice(at);
+    // One that was gone back from: what led to it counts again.
+    for (const [place, entry] of this.#entries.entries()) {
+      const aside = entry.type === 'notice' ? (entry.gone ?? []) : [];
+      const found = aside.findIndex(isIt);
+      if (found < 0) continue;
+      const [, ...since] = this.#entries.splice(place);
+      this.#entries.push(...aside.slice(0, found));
+      return [...aside.slice(found), ...since];
     }
-    const detail = { turn_id: id, files: sent.files ?? null, conversation: sent.conversation ?? null };
-    this.#entries.push({ type: 'notice', key: `rewound-${event.id}`, parent: null, what: 'rewound', at: event.created_at, detail });
+    return [];
   }
 
   /** Changes a turn, on a copy that is this draft's own. */

@@ -3,11 +3,15 @@
 import type { Block, Conversation, Notice, Turn } from './model';
 
 /** A row. `block` rows carry what a sub-agent did below its call, and stand close to the next when both are calls. */
-export type Row =
+export type Row = (
   | { kind: 'prompt'; key: string; turn: Turn }
   | { kind: 'block'; key: string; turn: Turn; block: Block; inside: Inside; tight: boolean }
   | { kind: 'foot'; key: string; turn: Turn }
-  | { kind: 'notice'; key: string; notice: Notice };
+  | { kind: 'notice'; key: string; notice: Notice; open: boolean }
+) & {
+  /** Whether it was gone back from. */
+  gone?: true;
+};
 
 /** The blocks of sub-agents, by the call that they belong to. */
 export type Inside = ReadonlyMap<string, Block[]>;
@@ -16,12 +20,20 @@ const none: Inside = new Map();
 /** What a turn's rows are does not change unless the turn does. */
 const known = new WeakMap<Turn, Row[]>();
 
-/** All rows, in order. */
-export function rowsOf(conversation: Conversation): Row[] {
+/** All rows, in order. What was gone back from is among them where its notice is `opened`. */
+export function rowsOf(conversation: Conversation, opened: ReadonlySet<string> = new Set()): Row[] {
   const rows: Row[] = [];
   for (const entry of conversation.entries) {
     if (entry.type === 'turn') rows.push(...rowsOfTurn(entry));
-    else if (isShown(entry)) rows.push({ kind: 'notice', key: entry.key, notice: entry });
+    else if (isShown(entry)) {
+      const open = opened.has(entry.key);
+      if (open && entry.gone) {
+        for (const gone of entry.gone) {
+          if (gone.type === 'turn') rows.push(...rowsOfTurn(gone).map((row): Row => ({ ...row, gone: true })));
+        }
+      }
+      rows.push({ kind: 'notice', key: entry.key, notice: entry, open });
+    }
   }
   return rows;
 }

@@ -248,7 +248,9 @@ export const coreEn = {
   'permission.expires': 'Ends without an answer {at}.',
 
   'notice.reset': 'The conversation was lost and began anew',
-  'notice.rewound': 'Rewound: what came after is gone',
+  'notice.rewound': 'Rewound: what came after counts no more',
+  'notice.showGone': 'Show {count} turn | Show {count} turns',
+  'notice.hideGone': 'Hide them',
   'notice.filesRewound': 'Files were put back',
   'notice.budget': "{percent}% of the {scope}'s budget is spent",
   'notice.resumed': 'Another server went on',

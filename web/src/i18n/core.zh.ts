@@ -250,7 +250,9 @@ export const coreZh: Record<keyof typeof coreEn, string> = {
   'permission.expires': '{at}无回答则结束。',
 
   'notice.reset': '对话已丢失，重新开始',
-  'notice.rewound': '已回退：之后的内容不再存在',
+  'notice.rewound': '已回退：之后的内容不再有效',
+  'notice.showGone': '显示 {count} 轮',
+  'notice.hideGone': '隐藏',
   'notice.filesRewound': '文件已恢复',
   'notice.budget': '{scope} 的预算已使用 {percent}%',
   'notice.resumed': '由另一台服务器继续',

@@ -3,7 +3,7 @@
 import type { ReactNode } from 'react';
 import { useState } from 'react';
 import { sessionPath } from '../api/api';
-import { useApi, useHas } from '../api/context';
+import { useApi } from '../api/context';
 import type { ForkSessionRequest, SessionView } from '../api/types';
 import { href, navigate } from '../app/router';
 import type { Conversation, Turn } from '../conversation/model';
@@ -13,12 +13,11 @@ import { useSession } from './SessionContext';
 
 type Point = 'after' | 'before' | 'before-files';
 
-/** The dialog. With a turn the fork ends there; without, it has the whole conversation. */
-export function ForkDialog(props: { turn: Turn | null; conversation: Conversation | null; onClose: () => void }): ReactNode {
+/** The dialog. With a turn the fork ends there; without, it has the whole conversation. `kept`: how the files were before it. */
+export function ForkDialog(props: { turn: Turn | null; kept: boolean; conversation: Conversation | null; onClose: () => void }): ReactNode {
   const t = useT();
   const api = useApi();
   const { session } = useSession();
-  const checkpoints = useHas('get', '/api/v1/sessions/{session_id}/checkpoints') === true;
   const { turn } = props;
   const earlier = turn === null ? null : turnBefore(props.conversation, turn);
   const [point, setPoint] = useState<Point>('after');
@@ -30,7 +29,7 @@ export function ForkDialog(props: { turn: Turn | null; conversation: Conversatio
 
   const points: { value: Point; label: string }[] = [{ value: 'after', label: t('fork.after') }];
   if (earlier !== null) points.push({ value: 'before', label: t('fork.before') });
-  if (checkpoints && turn !== null) points.push({ value: 'before-files', label: t('fork.beforeFiles') });
+  if (props.kept && turn !== null) points.push({ value: 'before-files', label: t('fork.beforeFiles') });
   const withFiles = copy || point === 'before-files';
 
   const submit = async (): Promise<void> => {

@@ -25,7 +25,7 @@ export function RewindDialog(props: { turn: Turn; onClose: () => void }): ReactN
     setError(null);
     try {
       setSession(
-        await api.post<SessionView>(sessionPath(session.session_id, 'rewind'), { turn_id: props.turn.id, files, conversation }),
+        await api.post<SessionView>(sessionPath(session.session_id, 'turns', props.turn.id, 'rewind'), { files, conversation }),
       );
       toast.say(t('rewind.done'));
       props.onClose();

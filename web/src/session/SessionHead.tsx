@@ -71,7 +71,7 @@ export function SessionHead(): ReactNode {
       />
       {open === 'rename' && <RenameDialog onClose={() => setOpen(null)} />}
       {open === 'close' && <CloseDialog onClose={() => setOpen(null)} />}
-      {open === 'fork' && <ForkDialog turn={null} conversation={null} onClose={() => setOpen(null)} />}
+      {open === 'fork' && <ForkDialog turn={null} kept={false} conversation={null} onClose={() => setOpen(null)} />}
       {open === 'share' && (
         <Suspense>
           <ShareDialog onClose={() => setOpen(null)} />
