@@ -33,11 +33,7 @@ fn main() -> io::Result<()> {
     }
     let mut table = String::from("&[\n");
     for (number, file) in files.iter().enumerate() {
-        let path = file
-            .strip_prefix(&dist)
-            .ok()
-            .and_then(Path::to_str)
-            .ok_or(io::ErrorKind::InvalidData)?;
+        let path = text(file.strip_prefix(&dist).unwrap_or(file))?;
         let content = fs::read(file)?;
         let mut hasher = DefaultHasher::new();
         content.hash(&mut hasher);
@@ -50,19 +46,25 @@ fn main() -> io::Result<()> {
         fs::write(&plain_file, &content)?;
         let gzip = if gzip.len() < content.len() {
             fs::write(&gzip_file, &gzip)?;
-            format!("Some(include_bytes!({gzip_file:?}))")
+            format!("Some(include_bytes!({:?}))", text(&gzip_file)?)
         } else {
             "None".to_owned()
         };
         writeln!(
             table,
-            "    Asset {{ path: {path:?}, tag: \"{:016x}\", plain: include_bytes!({plain_file:?}), gzip: {gzip} }},",
-            hasher.finish()
+            "    Asset {{ path: {path:?}, tag: \"{:016x}\", plain: include_bytes!({:?}), gzip: {gzip} }},",
+            hasher.finish(),
+            text(&plain_file)?
         )
         .map_err(io::Error::other)?;
     }
     table.push_str("]\n");
     fs::write(out.join("console.rs"), table)
+}
+
+/// A path as a text: what is written into code has to be one.
+fn text(path: &Path) -> io::Result<&str> {
+    path.to_str().ok_or(io::ErrorKind::InvalidData.into())
 }
 
 fn list(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {

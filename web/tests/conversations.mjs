@@ -68,6 +68,39 @@ export default [
       });
       assert.ok(seen.size >= 3, `it came all at once: ${[...seen]}`);
       await h.looked(page, 'conversation');
+      await h.go(page, '/sessions');
+      await page.getByRole('main').getByRole('link', { name: /words 30/ }).first().waitFor();
+      await h.looked(page, 'sessions');
+    },
+  },
+  {
+    name: 'a session is renamed, looked into, and closed; closed, it is still read',
+    async run(h) {
+      const { page, key, id } = await talking(h);
+      await prompt(h, page, 'Remember the number 7.');
+      await says(h, page, 'I will remember that.');
+      const choose = async (item) => {
+        await page.getByRole('button', { name: h.t('common.moreActions') }).click();
+        await page.getByRole('menuitem', { name: item, exact: true }).click();
+      };
+      await choose(h.t('session.rename'));
+      await page.getByRole('dialog').getByLabel(h.t('session.titleLabel')).fill('Sevens');
+      await page.getByRole('dialog').getByRole('button', { name: h.t('common.save') }).click();
+      await page.getByRole('heading', { level: 1, name: 'Sevens' }).waitFor();
+      await choose(h.t('session.details'));
+      await page.getByRole('dialog').getByText(id).first().waitFor();
+      await h.accessible(page, 'the details of a session');
+      await page.keyboard.press('Escape');
+      await page.getByRole('dialog').waitFor({ state: 'detached' });
+      await choose(h.t('session.close'));
+      await page.getByRole('dialog').getByRole('button', { name: h.t('session.closeSubmit') }).click();
+      await page.waitForURL(/#\/sessions$/);
+      assert.equal((await h.api(key, 'GET', `/api/v1/sessions/${id}`)).status, 'closed');
+      await h.go(page, `/sessions/${id}`);
+      await says(h, page, 'I will remember that.');
+      await page.getByText(h.t('session.closedHint')).waitFor();
+      assert.equal(await page.getByLabel(h.t('composer.label'), { exact: true }).count(), 0);
+      assert.equal(await page.getByText(h.t('conversation.reconnecting')).count(), 0);
     },
   },
   {
