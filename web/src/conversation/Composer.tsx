@@ -2,7 +2,8 @@
 
 import type { ClipboardEvent, KeyboardEvent, ReactNode } from 'react';
 import { useEffect, useLayoutEffect, useRef, useState } from 'react';
-import { sessionPath } from '../api/api';
+import { newIdempotencyKey } from '@paddock/client/retry.js';
+import { ConnectionError, sessionPath } from '../api/api';
 import { useApi } from '../api/context';
 import type { SessionView, TurnView } from '../api/types';
 import { useFormat, useT } from '../i18n';
@@ -66,6 +67,16 @@ export function Composer(props: { busy: boolean; onSubmitted: (turn: TurnView) =
     }
   };
 
+  // What had no answer may have been taken all the same: sent once more, it is the same request.
+  const lastTry = useRef<{ draft: Draft; key: string } | null>(null);
+  const keyOf = (sent: Draft): string => {
+    const before = lastTry.current;
+    const same = before !== null && before.draft.text === sent.text && before.draft.files.every((file, at) => file === sent.files[at]);
+    const key = same && before.draft.files.length === sent.files.length ? before.key : newIdempotencyKey();
+    lastTry.current = { draft: sent, key };
+    return key;
+  };
+
   const send = async (): Promise<void> => {
     const sent = draft;
     if (sent.text.trim() === '' || sending) return;
@@ -75,13 +86,18 @@ export function Composer(props: { busy: boolean; onSubmitted: (turn: TurnView) =
     setDraft({ text: '', files: [] });
     try {
       const attachments = sent.files.length > 0 ? { attachments: sent.files.map(attachmentOf) } : {};
-      props.onSubmitted(await api.post<TurnView>(sessionPath(id, 'turns'), { message: sent.text, on_busy: 'queue', ...attachments }));
+      const headers = { 'idempotency-key': keyOf(sent) };
+      const body = { message: sent.text, on_busy: 'queue', ...attachments };
+      props.onSubmitted(await api.post<TurnView>(sessionPath(id, 'turns'), body, { headers }));
+      lastTry.current = null;
       // A session that has no name yet is called after its first prompt.
       const title = titleOf(sent.text);
       if (session.title === null && session.message_count === 0 && title !== '') {
         api.patch<SessionView>(sessionPath(id), { title }).then(setSession, () => {});
       }
     } catch (problem) {
+      // A refusal is an answer; the same prompt may be taken later, as another request.
+      if (!(problem instanceof ConnectionError)) lastTry.current = null;
       setError(problem);
       setDraft((now) => ({
         text: now.text === '' ? sent.text : `${sent.text}\n${now.text}`,

@@ -143,6 +143,7 @@ export const coreEn = {
   'new.asServer': 'As the server says',
   'new.template': 'Template',
   'new.git': 'Begin with a git repository',
+  'new.emptyFolder': 'Its folder must be new or empty.',
   'new.gitUrl': 'Repository',
   'new.gitRef': 'Branch, tag or commit',
   'new.gitUsername': 'User name',

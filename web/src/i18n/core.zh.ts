@@ -145,6 +145,7 @@ export const coreZh: Record<keyof typeof coreEn, string> = {
   'new.asServer': '按服务器设置',
   'new.template': '模板',
   'new.git': '从 git 仓库开始',
+  'new.emptyFolder': '其文件夹必须是新的或空的。',
   'new.gitUrl': '仓库地址',
   'new.gitRef': '分支、标签或提交',
   'new.gitUsername': '用户名',

@@ -1,7 +1,7 @@
 /** Making a session. What most people need is seen at once; the rest is below a fold. */
 
 import type { ReactNode } from 'react';
-import { useId, useState } from 'react';
+import { useEffect, useId, useState } from 'react';
 import { PaddockError, sessionPath } from '../../api/api';
 import { useApi, useHas, useLoad } from '../../api/context';
 import type { CreateSessionRequest, SessionOptions, SessionView, TemplateView } from '../../api/types';
@@ -82,6 +82,16 @@ export function NewSession(props: { users: string[]; onClose: () => void }): Rea
     error: fieldError(error, name),
   });
 
+  // What is cloned or copied needs a folder that is new or empty: one is named, until somebody names another.
+  const [named, setNamed] = useState('');
+  const begin = form.git_url.trim() !== '' ? form.git_url : form.template;
+  useEffect(() => {
+    const name = folderOf(begin);
+    setForm((old) => (old.subdir === named ? { ...old, subdir: name } : old));
+    setNamed(name);
+    // Only what it begins with counts.
+  }, [begin]);
+
   const submit = async (): Promise<void> => {
     const metadata = metadataOf(form.metadata);
     setMetadataError(metadata === null ? t('new.metadataWrong') : null);
@@ -147,6 +157,8 @@ export function NewSession(props: { users: string[]; onClose: () => void }): Rea
               { value: '', label: t('common.none') },
               ...templates.map((template) => ({ value: template.name, label: template.description ? `${template.name} – ${template.description}` : template.name })),
             ]}
+            hint={t('new.emptyFolder')}
+            disabled={form.git_url.trim() !== ''}
             {...bind('template')}
           />
         )}
@@ -155,7 +167,7 @@ export function NewSession(props: { users: string[]; onClose: () => void }): Rea
         <details className="fold">
           <summary>{t('new.git')}</summary>
           <div className="form-grid">
-            <Field label={t('new.gitUrl')} type="url" placeholder="https://github.com/owner/repo.git" {...bind('git_url')} />
+            <Field label={t('new.gitUrl')} type="url" placeholder="https://github.com/owner/repo.git" hint={t('new.emptyFolder')} {...bind('git_url')} />
             <Field label={t('new.gitRef')} optional {...bind('git_ref')} />
             <Field label={t('new.gitUsername')} optional autoComplete="off" {...bind('git_username')} />
             <Field label={t('new.gitPassword')} optional type="password" autoComplete="new-password" {...bind('git_password')} />
@@ -222,9 +234,15 @@ function requestOf(form: Form, metadata: Record<string, string>): CreateSessionR
     subdir: given(form.subdir),
     metadata: Object.keys(metadata).length > 0 ? metadata : undefined,
     options: Object.keys(options).length > 0 ? options : undefined,
-    template: given(form.template),
+    template: given(form.git_url) === undefined ? given(form.template) : undefined,
     source: given(form.git_url) && dropUndefined({ git_url: form.git_url.trim(), ref: given(form.git_ref), credential: credential || undefined }),
   }) as CreateSessionRequest;
+}
+
+/** A folder for what a session begins with: a repository's name, or a template's. */
+function folderOf(begin: string): string {
+  const name = begin.trim().replace(/[?#].*$/, '').replace(/\/+$/, '').replace(/\.git$/, '').split('/').pop() ?? '';
+  return name.replace(/[^\w.-]+/g, '-').replace(/^[.-]+/, '').slice(0, 60);
 }
 
 /** Names apart by commas or spaces; a pattern's brackets hold both. */
