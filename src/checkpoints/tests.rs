@@ -328,6 +328,34 @@ fn what_is_not_what_was_kept_is_never_given_back() {
 }
 
 #[test]
+fn going_back_that_broke_off_is_done_to_its_end_when_it_is_asked_for_again() {
+    let place = Place::new();
+    for name in ["a", "b", "c"] {
+        place.write(name, name);
+    }
+    let before = place.shown();
+    let (turn, _) = place.take();
+    for name in ["a", "b", "c", "d"] {
+        place.write(name, "else");
+    }
+    let text = ObjectId::of(b"b").to_string();
+    let (first, rest) = text.split_at(2);
+    let object = place.kept.folder.join("objects").join(first).join(rest);
+    std::fs::write(&object, "?").unwrap();
+    assert!(place.kept.restore(turn, Moment::Before, &place.dir).is_err());
+    let half = place.shown();
+    assert!(
+        half != before && half.len() == 3,
+        "it broke off in the middle: {half:?}"
+    );
+    // As a process leaves it that is killed.
+    place.write(".paddock-restore-1", "half");
+    std::fs::write(&object, "b").unwrap();
+    place.restore(turn);
+    assert_eq!(place.shown(), before);
+}
+
+#[test]
 fn a_tree_that_leads_out_is_refused() {
     let place = Place::new();
     for path in ["../out", "a/../../out", "/out", "link/out", "", "a//b"] {

@@ -295,3 +295,81 @@ fn cut(lines: &[&str], history: &[Event]) -> Option<usize> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::{ManualClock, SystemClock};
+
+    fn line(kind: &str, uuid: Uuid, conversation: ClaudeSessionId) -> TranscriptEntry {
+        let line = json!({"type": kind, "uuid": uuid, "sessionId": conversation.to_string()});
+        TranscriptEntry::parse(line.to_string()).unwrap()
+    }
+
+    /// A conversation of these turns: each a prompt and an answer.
+    fn conversation(id: ClaudeSessionId, turns: &[TurnId]) -> TranscriptFile {
+        let entries = turns.iter().flat_map(|turn| {
+            [
+                line("user", turn.as_uuid(), id),
+                line(
+                    "assistant",
+                    Uuid::from_u128(turn.as_uuid().as_u128() ^ (0xf << 76)),
+                    id,
+                ),
+            ]
+        });
+        TranscriptFile {
+            path: format!("-work/{id}{SUFFIX}").parse().unwrap(),
+            entries: entries.collect(),
+        }
+    }
+
+    fn lines_before(stored: &Transcript, current: ClaudeSessionId, turn: TurnId) -> usize {
+        let to = ClaudeSessionId::generate(&SystemClock);
+        let copied = copy_conversation(stored, current, to, UpTo::Turn(turn), &[]).unwrap();
+        let files: Vec<_> = copied.files.iter().map(|(_, lines)| lines).collect();
+        assert!(
+            files
+                .iter()
+                .flat_map(|lines| lines.iter())
+                .all(|line| line.contains(&to.to_string()))
+        );
+        files.iter().map(|lines| lines.len()).sum()
+    }
+
+    #[test]
+    fn a_turn_is_found_in_what_the_session_had_before_too_and_one_without_a_prompt_by_its_time() {
+        let clock = ManualClock::at(chrono::DateTime::UNIX_EPOCH);
+        let new = || {
+            // Of one moment, ids are in no order.
+            clock.advance(chrono::TimeDelta::seconds(1));
+            TurnId::generate(&clock)
+        };
+        let (first, second, unheard, third) = (new(), new(), new(), new());
+        let id = || ClaudeSessionId::generate(&SystemClock);
+        let (old, current) = (id(), id());
+        let stored = Transcript {
+            files: vec![
+                conversation(old, &[first, second]),
+                conversation(current, &[first, third]),
+            ],
+            ..Transcript::default()
+        };
+        assert_eq!(lines_before(&stored, current, third), 2);
+        assert_eq!(
+            lines_before(&stored, current, second),
+            2,
+            "what was gone back from"
+        );
+        assert_eq!(lines_before(&stored, current, unheard), 2);
+        assert_eq!(lines_before(&stored, current, new()), 4, "nothing came after");
+        assert_eq!(
+            lines_before(&stored, current, first),
+            0,
+            "nothing is left to go on from"
+        );
+        assert_eq!(lines_before(&Transcript::default(), current, first), 0);
+    }
+}
