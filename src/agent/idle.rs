@@ -98,8 +98,9 @@ impl Agents {
 }
 
 impl IdleSession {
-    /// Ends the session's agent, with all that it started.
+    /// Ends the session's agent, with all that it started. The next turn looks at the session anew.
     pub async fn end_agent(&self) {
+        self.runtime.note_rewound();
         let live = self.runtime.agent.lock().await.take();
         if let Some(live) = live {
             live.agent.stop().await;

@@ -1,5 +1,6 @@
 //! What this process knows of one session: its log, its running turn, and its agent if one lives.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::watch;
@@ -49,6 +50,8 @@ pub(super) struct SessionRuntime {
     /// Its turns: the one that runs, and those that wait.
     pub(super) line: TurnLine,
     used_at: Mutex<Instant>,
+    /// Whether it went back to before a turn: whoever looked it up before that knows of another conversation.
+    rewound: AtomicBool,
     /// The hold of the session since which its private home is as the store has the conversation.
     home_of: Mutex<Option<Hold>>,
     /// What has this process hear of the session while another instance writes its log.
@@ -167,6 +170,7 @@ impl SessionRuntime {
             agent: tokio::sync::Mutex::new(None),
             line,
             used_at: Mutex::new(Instant::now()),
+            rewound: AtomicBool::new(false),
             home_of: Mutex::default(),
             mirrored: Mutex::default(),
             news: watch::Sender::new(0),
@@ -234,6 +238,16 @@ impl SessionRuntime {
     /// Tells when something is heard.
     pub(super) fn news(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
+    }
+
+    /// Notes that it goes back to before a turn.
+    pub(super) fn note_rewound(&self) {
+        self.rewound.store(true, Ordering::Release);
+    }
+
+    /// Whether what was looked up of it may be of before it went back.
+    pub(super) fn was_rewound(&self) -> bool {
+        self.rewound.load(Ordering::Acquire)
     }
 
     pub(super) fn touch(&self) {

@@ -21,6 +21,7 @@ const SETTLED_SECONDS: i64 = 2;
 
 /// What the file system says of a file, as far as it tells one content from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Numbers", into = "Numbers")]
 pub(super) struct Stamp {
     device: u64,
     inode: u64,
@@ -29,6 +30,33 @@ pub(super) struct Stamp {
     pub(super) modified: (i64, i64),
     /// The same, of its content or of what is said of it. No program sets it.
     changed: (i64, i64),
+}
+
+/// A stamp as it is written: there are thousands.
+type Numbers = (u64, u64, u64, (i64, i64), (i64, i64));
+
+impl From<Numbers> for Stamp {
+    fn from((device, inode, size, modified, changed): Numbers) -> Self {
+        Self {
+            device,
+            inode,
+            size,
+            modified,
+            changed,
+        }
+    }
+}
+
+impl From<Stamp> for Numbers {
+    fn from(stamp: Stamp) -> Self {
+        (
+            stamp.device,
+            stamp.inode,
+            stamp.size,
+            stamp.modified,
+            stamp.changed,
+        )
+    }
 }
 
 impl Stamp {
@@ -71,12 +99,8 @@ pub(super) struct Index {
     files: Vec<Remembered>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Remembered {
-    path: PathBytes,
-    stamp: Stamp,
-    holds: ObjectId,
-}
+/// A file, what was said of it, and what it held.
+type Remembered = (PathBytes, Stamp, ObjectId);
 
 impl Index {
     /// The index of a session's folder, if it belongs to this tree. One that is damaged is none.
@@ -90,7 +114,7 @@ impl Index {
 
     pub(super) fn by_path(self) -> HashMap<PathBytes, (Stamp, ObjectId)> {
         let files = self.files.into_iter();
-        files.map(|file| (file.path, (file.stamp, file.holds))).collect()
+        files.map(|(path, stamp, holds)| (path, (stamp, holds))).collect()
     }
 }
 
@@ -98,6 +122,8 @@ impl Index {
 #[derive(Debug)]
 pub(super) struct NewIndex {
     files: Vec<Remembered>,
+    /// Whether it has something that was not remembered before.
+    is_new: bool,
     /// When the files began to be read, by the file system's clock, in seconds.
     now: i64,
 }
@@ -111,14 +137,27 @@ impl NewIndex {
         std::fs::remove_file(&path)?;
         Ok(Self {
             files: Vec::new(),
+            is_new: false,
             now,
         })
     }
 
+    /// What was read.
     pub(super) fn note(&mut self, path: PathBytes, stamp: Stamp, holds: ObjectId) {
         if stamp.is_settled(self.now) {
-            self.files.push(Remembered { path, stamp, holds });
+            self.files.push((path, stamp, holds));
+            self.is_new = true;
         }
+    }
+
+    /// What was remembered, and need not be read.
+    pub(super) fn note_again(&mut self, path: PathBytes, stamp: Stamp, holds: ObjectId) {
+        self.files.push((path, stamp, holds));
+    }
+
+    /// Whether it says no more than the one before, of the same tree.
+    pub(super) fn says_the_same(&self, tree: ObjectId, last: Option<ObjectId>) -> bool {
+        !self.is_new && last == Some(tree)
     }
 
     /// Writes it for this tree. It may be lost: then files are read again.

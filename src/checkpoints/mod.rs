@@ -316,7 +316,9 @@ impl SessionCheckpoints {
             tree: Some(tree),
         };
         records.write(&record, waiting)?;
-        index.write(&self.folder, waiting, tree)?;
+        if !index.says_the_same(tree, last) {
+            index.write(&self.folder, waiting, tree)?;
+        }
         Ok(record)
     }
 

@@ -42,7 +42,7 @@ impl ObjectId {
 
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&String::from(*self))
     }
 }
 
@@ -53,8 +53,21 @@ impl fmt::Debug for ObjectId {
 }
 
 impl From<ObjectId> for String {
+    /// A tree has thousands: not one digit goes through a formatter.
     fn from(id: ObjectId) -> Self {
-        id.to_string()
+        let digit = |value: u8| {
+            char::from(if value < 10 {
+                b'0' + value
+            } else {
+                b'a' + value - 10
+            })
+        };
+        let mut text = Self::with_capacity(2 * id.0.len());
+        for byte in id.0 {
+            text.push(digit(byte >> 4));
+            text.push(digit(byte & 0xf));
+        }
+        text
     }
 }
 

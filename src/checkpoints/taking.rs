@@ -185,7 +185,7 @@ impl<'a> Taker<'a> {
                     && *known == stamp
                 {
                     let holds = *holds;
-                    self.index.note(path, stamp, holds);
+                    self.index.note_again(path, stamp, holds);
                     return Ok(Look::Is(Kind::File {
                         mode: permissions(stat.st_mode) & FILE_MODE,
                         size: stamp.size,

@@ -397,6 +397,24 @@ mod tests {
     }
 
     #[test]
+    fn checkpoints_lie_where_no_agent_writes_and_keep_something() {
+        for (yaml, told) in [
+            ("checkpoints: {dir: data/workspaces/kept}", "checkpoints.dir"),
+            ("checkpoints: {dir: data/homes/kept}", "checkpoints.dir"),
+            ("checkpoints: {dir: ''}", "checkpoints.dir"),
+            ("checkpoints: {max_bytes: 0}", "checkpoints.max_bytes"),
+            ("checkpoints: {max_turns: 0}", "checkpoints.max_turns"),
+            ("checkpoints: {max_depth: 257}", "checkpoints.max_depth"),
+            ("checkpoints: {timeout: 0}", "checkpoints.timeout"),
+        ] {
+            assert!(refused(yaml, &[]).contains(told), "{yaml}");
+        }
+        let settings = load("agent: {homes_dir: /var/lib/homes}", &[]).unwrap();
+        let folder = settings.checkpoints.folder(&settings.agent.homes_dir);
+        assert_eq!(folder, Path::new("/var/lib/checkpoints"));
+    }
+
+    #[test]
     fn two_credentials_or_a_script_beside_one_are_refused() {
         let both = [("ANTHROPIC_API_KEY", "a"), ("ANTHROPIC_AUTH_TOKEN", "b")];
         assert!(refused("", &both).contains("model:"));

@@ -139,8 +139,8 @@ impl TurnRun {
     }
 
     async fn begin_in(&mut self, hold: Hold) -> Result<EventId, LogError> {
-        if self.shared.cluster.is_some() {
-            // Another instance may have gone on with it since it was looked up.
+        if self.shared.cluster.is_some() || self.runtime.was_rewound() {
+            // Another instance may have gone on with it since it was looked up, or it went back.
             let (tenant, session) = (self.plan.session.tenant, self.plan.session.id);
             let stored = self.shared.store.find_session(tenant, session).await?;
             self.plan.session = stored.ok_or(LogError::SessionMissing)?;
