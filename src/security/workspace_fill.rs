@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 
-use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _};
-use rustix::fs::{RenameFlags, renameat_with};
+use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, MetadataExt as _};
+use rustix::fs::{Gid, RenameFlags, Uid, fchown, renameat_with};
 
 use super::workspace_copy::{CopyError, CopyLimits, copy_tree, open_own};
 
@@ -24,7 +24,14 @@ pub fn copy_part(from: &Path, workspace: &Dir, part: &str, limits: CopyLimits) -
     let mut builder = DirBuilder::new();
     builder.mode(0o700);
     workspace.create_dir_with(part, &builder)?;
-    copy_tree(&from, &workspace.open_dir(part)?, limits)
+    let inner = open_own(workspace, Path::new(part))?;
+    if rustix::process::geteuid().is_root() {
+        // What is copied belongs to whom its folder belongs: the workspace's owner.
+        let owner = workspace.dir_metadata()?;
+        let (user, group) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));
+        fchown(&inner, Some(user), Some(group)).map_err(io::Error::from)?;
+    }
+    copy_tree(&from, &inner, limits)
 }
 
 /// Moves all that a folder of the workspace holds up into it, and removes the folder; the names of what was moved. Where it fails,
@@ -110,6 +117,22 @@ mod tests {
         assert!(matches!(check_empty(&to), Err(CopyError::NotEmpty)));
         remove(&to, &moved);
         check_empty(&to).unwrap();
+    }
+
+    #[test]
+    fn what_is_copied_belongs_to_the_workspaces_owner() {
+        if !rustix::process::geteuid().is_root() {
+            // Only root gives anything away.
+            return;
+        }
+        let (folder, to) = folders();
+        let (user, group) = (Uid::from_raw(23_456), Gid::from_raw(23_456));
+        fchown(&to, Some(user), Some(group)).unwrap();
+        copy_part(&folder.path().join("from"), &to, ".part", ROOM).unwrap();
+        settle(&to, ".part").unwrap();
+        for path in ["sub", "sub/a.txt", ".b"] {
+            assert_eq!(to.symlink_metadata(path).unwrap().uid(), 23_456, "{path}");
+        }
     }
 
     #[test]

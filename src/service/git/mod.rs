@@ -102,6 +102,8 @@ struct Asked {
     environment: Vec<(String, OsString)>,
     input: Vec<u8>,
     files: Vec<(&'static str, Vec<u8>)>,
+    /// Whether it writes, and what the workspace may hold bounds it.
+    writes: bool,
 }
 
 /// The name of the file that holds paths.
@@ -157,6 +159,12 @@ impl Asked {
         let own = ["--git-dir=.git", "--work-tree=."];
         asked.say(ALWAYS.iter().chain(&own).chain(arguments).copied());
         asked
+    }
+
+    /// The same, for what writes.
+    fn writing(mut self) -> Self {
+        self.writes = true;
+        self
     }
 
     fn say<'a>(&mut self, arguments: impl IntoIterator<Item = &'a str>) {
@@ -316,10 +324,10 @@ impl GitService {
     ) -> Result<GitCommit, Error> {
         let at = self.open(caller, session).await?;
         if order.all {
-            self.ask(&at, Asked::of(&["add", "--all"])).await?;
+            self.ask(&at, Asked::of(&["add", "--all"]).writing()).await?;
         } else if !order.paths.is_empty() {
             let add = Asked::of(&["add", "--all"]).with_paths(&order.paths);
-            self.ask(&at, add).await?;
+            self.ask(&at, add.writing()).await?;
         }
         let mut asked = Asked::of(&[
             "commit",
@@ -328,7 +336,8 @@ impl GitService {
             "--no-gpg-sign",
             "--no-edit",
             "--cleanup=whitespace",
-        ]);
+        ])
+        .writing();
         asked.arguments.push(HelperArgument::File("--file=", MESSAGE));
         asked.files.push((MESSAGE, order.message.into_bytes()));
         asked.files.push((CONFIG, self.identity(&at)));
@@ -369,7 +378,7 @@ impl GitService {
         order: RestoreOrder,
     ) -> Result<(), Error> {
         let at = self.open(caller, session).await?;
-        let mut asked = Asked::of(&["restore", "--quiet", "--no-recurse-submodules"]);
+        let mut asked = Asked::of(&["restore", "--quiet", "--no-recurse-submodules"]).writing();
         asked.say([if order.staged { "--staged" } else { "--worktree" }]);
         if let Some(source) = &order.source {
             let source = self.commit_named(&at, source).await?;
@@ -450,7 +459,7 @@ impl GitService {
             input: asked.input,
             files: asked.files,
             online: false,
-            grows: true,
+            grows: asked.writes,
             timeout: self.rules.timeout,
             output_max_bytes: self.rules.output_max_bytes,
         };
