@@ -215,13 +215,13 @@ impl Shared {
         let program = self.launch.helper(&helper, home, folders, means)?;
         let (mut process, pipes) = Process::start(&program)?;
         let full = Arc::new(Notify::new());
-        let reading = tokio::spawn(read_up_to(
+        let reading = self.tasks.spawn(read_up_to(
             pipes.stdout,
             helper.output_max_bytes,
             Arc::clone(&full),
         ));
-        let complaining = tokio::spawn(read_end(pipes.stderr));
-        let writing = tokio::spawn(write_all(pipes.stdin, helper.input));
+        let complaining = self.tasks.spawn(read_end(pipes.stderr));
+        let writing = self.tasks.spawn(write_all(pipes.stdin, helper.input));
         let limits = self.disk_limits(tenant).await;
         let watched = if helper.grows {
             vec![folders.workspace.dir().as_fd().try_clone_to_owned()]

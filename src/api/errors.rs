@@ -28,6 +28,7 @@ impl From<Unauthenticated> for Problem {
 }
 
 impl From<Error> for Problem {
+    #[expect(clippy::too_many_lines, reason = "one line for each way to fail")]
     fn from(error: Error) -> Self {
         let code = code_of(&error);
         let mut problem = Self::new(code);

@@ -9,6 +9,7 @@ use super::git::{GitService, SourceOrder};
 use super::sessions::{NewSession, SessionDetails, SessionService, off_the_worker};
 use crate::agent::Folders;
 use crate::domain::{Clock, EntryId, Principal};
+use crate::lifecycle::Tasks;
 use crate::security::workspace_copy::CopyLimits;
 use crate::security::workspace_fill::{check_empty, copy_part, remove, settle};
 
@@ -38,6 +39,7 @@ pub struct BeginningService {
     sessions: Arc<SessionService>,
     git: Arc<GitService>,
     clock: Arc<dyn Clock>,
+    tasks: Tasks,
     /// By their names.
     templates: Arc<[Template]>,
     limits: CopyLimits,
@@ -50,6 +52,7 @@ impl BeginningService {
         sessions: Arc<SessionService>,
         git: Arc<GitService>,
         clock: Arc<dyn Clock>,
+        tasks: Tasks,
         templates: Vec<Template>,
         limits: CopyLimits,
     ) -> Self {
@@ -57,6 +60,7 @@ impl BeginningService {
             sessions,
             git,
             clock,
+            tasks,
             templates: templates.into(),
             limits,
         }
@@ -77,7 +81,9 @@ impl BeginningService {
         beginning: Beginning,
     ) -> Result<SessionDetails, Error> {
         let (own, caller) = (self.clone(), caller.clone());
-        let made = tokio::spawn(async move { own.fill(&caller, new, beginning).await });
+        let made = self
+            .tasks
+            .spawn(async move { own.fill(&caller, new, beginning).await });
         made.await.unwrap_or_else(|error| {
             Err(Error::Internal {
                 action: "a session was not made",

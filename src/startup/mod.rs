@@ -236,6 +236,7 @@ impl Application {
             workspaces,
             clock: Arc::clone(&clock),
             shutdown: shutdown.clone(),
+            tasks: tasks.clone(),
             isolation,
             limits: Arc::clone(&limits),
             authentication: Arc::clone(&authentication),

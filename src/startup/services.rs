@@ -9,7 +9,7 @@ use crate::cluster::Cluster;
 use crate::domain::Clock;
 use crate::gateway::Gateway;
 use crate::jail::Level;
-use crate::lifecycle::Shutdown;
+use crate::lifecycle::{Shutdown, Tasks};
 use crate::limits::Limits;
 use crate::security::sealing::SealingKeys;
 use crate::security::webhook_signing::WebhookSigner;
@@ -32,6 +32,7 @@ pub(super) struct Parts<'a> {
     pub(super) workspaces: Arc<Workspaces>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) shutdown: Shutdown,
+    pub(super) tasks: Tasks,
     pub(super) isolation: Level,
     pub(super) limits: Arc<Limits>,
     pub(super) authentication: Arc<AuthenticationService>,
@@ -187,6 +188,7 @@ impl Parts<'_> {
             Arc::clone(sessions),
             Arc::clone(&git),
             Arc::clone(&self.clock),
+            self.tasks.clone(),
             parts::templates(self.settings),
             parts::copy_limits(self.settings),
         );

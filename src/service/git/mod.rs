@@ -311,7 +311,7 @@ impl GitService {
         let told = place
             .told
             .saturating_add(u32::try_from(items.len()).unwrap_or(u32::MAX));
-        let next = (has_more && !items.is_empty()).then(|| LogPlace { told, ..place });
+        let next = (has_more && !items.is_empty()).then_some(LogPlace { told, ..place });
         Ok(Page { items, next })
     }
 
@@ -548,11 +548,7 @@ fn done(told: &Helped) -> Result<(), Error> {
 fn last_line(complaint: &str) -> Option<String> {
     let lines = complaint.lines().map(str::trim).filter(|line| !line.is_empty());
     let said = |line: &&str| line.starts_with("fatal: ") || line.starts_with("error: ");
-    let line = lines
-        .clone()
-        .filter(said)
-        .next_back()
-        .or_else(|| lines.clone().next_back())?;
+    let line = lines.clone().rfind(said).or_else(|| lines.clone().next_back())?;
     let line = line.trim_start_matches("fatal: ").trim_start_matches("error: ");
     Some(line.chars().take(500).collect())
 }
