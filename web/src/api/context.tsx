@@ -22,6 +22,8 @@ export interface Load<T> {
   loading: boolean;
   /** Reads again. */
   reload: () => void;
+  /** Reads again, unless it is being read: a slow answer is waited for. */
+  refresh: () => void;
   /** Puts something in place of what was read. */
   setData: (data: T) => void;
 }
@@ -55,8 +57,13 @@ export function useLoad<T>(read: (signal: AbortSignal) => Promise<T>, dependenci
     // The dependencies are the caller's.
   }, [...dependencies, round]);
   const reload = useCallback(() => setRound((old) => old + 1), []);
+  const loading = useRef(true);
+  loading.current = state.loading;
+  const refresh = useCallback(() => {
+    if (!loading.current) reload();
+  }, [reload]);
   const setData = useCallback((data: T) => setState({ data, error: undefined, loading: false }), []);
-  return { ...state, reload, setData };
+  return { ...state, reload, refresh, setData };
 }
 
 /** Calls something every so often while the page is looked at, and at once when it is looked at again. */

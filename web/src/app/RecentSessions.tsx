@@ -17,7 +17,7 @@ export function RecentSessions(): ReactNode {
   const path = usePath();
   const { sessions: asking } = useInbox();
   const read = useLoad((signal) => api.list<SessionView>('/api/v1/sessions', { limit: SHOWN }, signal), [api]);
-  usePoll(read.reload, EVERY_MS);
+  usePoll(read.refresh, EVERY_MS);
   useChange(read.reload);
   const sessions = read.data?.data ?? [];
   if (sessions.length === 0) return <div className="sidebar-space" />;

@@ -25,7 +25,7 @@ const EVERY_MS = 5000;
 export function InboxProvider(props: { children: ReactNode }): ReactNode {
   const api = useApi();
   const read = useLoad((signal) => api.list<PermissionView>('/api/v1/permissions', { limit: 100 }, signal), [api]);
-  usePoll(read.reload, EVERY_MS);
+  usePoll(read.refresh, EVERY_MS);
   useChange(read.reload);
   const value = useMemo<Inbox>(() => {
     const waiting = read.data?.data ?? [];

@@ -170,7 +170,8 @@ describe('a conversation of a log', () => {
     expect(shown(now)).toEqual(['t1', 'rewound:2']);
     now = reduce(now, [...begin('Four', { turn_id: 't4' }), done('', { turn_id: 't4' }), rewound('t3')]);
     expect(shown(now)).toEqual(['t1', 't2', 'rewound:2']);
-    now = reduce(now, [rewound('t1', false)]);
+    // A client that knows the event tells it as it is.
+    now = reduce(now, [event('session_rewound', { turn_id: null, before_turn: 't1', files: true, conversation: false })]);
     expect(shown(now)).toEqual(['t1', 't2', 'rewound:2', 'rewound:0']);
     expect(rowsOf(now).filter((row) => row.kind === 'prompt')).toHaveLength(2);
     const opened = new Set(now.entries.filter((entry) => entry.type === 'notice').map((entry) => entry.key));

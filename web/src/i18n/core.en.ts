@@ -145,7 +145,7 @@ export const coreEn = {
   'new.git': 'Begin with a git repository',
   'new.emptyFolder': 'Its folder must be new or empty.',
   'new.gitUrl': 'Repository',
-  'new.gitRef': 'Branch, tag or commit',
+  'new.gitRef': 'Branch or tag',
   'new.gitUsername': 'User name',
   'new.gitPassword': 'Token or password',
   'new.more': 'More options',

@@ -147,7 +147,7 @@ export const coreZh: Record<keyof typeof coreEn, string> = {
   'new.git': '从 git 仓库开始',
   'new.emptyFolder': '其文件夹必须是新的或空的。',
   'new.gitUrl': '仓库地址',
-  'new.gitRef': '分支、标签或提交',
+  'new.gitRef': '分支或标签',
   'new.gitUsername': '用户名',
   'new.gitPassword': '令牌或密码',
   'new.more': '更多选项',

@@ -23,7 +23,7 @@ export function SessionFrame(props: { id: string; children: ReactNode }): ReactN
   const path = usePath();
   const { id } = props;
   const read = useLoad((signal) => api.get<SessionView>(sessionPath(id), undefined, signal), [api, id]);
-  usePoll(read.reload, 15_000, read.data?.status === 'active');
+  usePoll(read.refresh, 15_000, read.data?.status === 'active');
   const title = read.data?.title ?? t('session.untitled');
   useEffect(() => {
     setTitle(title);

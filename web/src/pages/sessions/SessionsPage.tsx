@@ -204,11 +204,13 @@ function useSessions(filters: Filters): Sessions {
   const [error, setError] = useState<unknown>(null);
   const [loadingMore, setLoadingMore] = useState(false);
   const round = useRef(0);
+  const reading = useRef(false);
 
   const read = useCallback(
     async (fresh: boolean): Promise<void> => {
       round.current += 1;
       const mine = round.current;
+      reading.current = true;
       try {
         const page = await api.list<SessionView>('/api/v1/sessions', queryOf(filters));
         if (mine !== round.current) return;
@@ -218,11 +220,15 @@ function useSessions(filters: Filters): Sessions {
       } catch (problem) {
         if (mine === round.current) setError(problem);
       }
+      if (mine === round.current) reading.current = false;
     },
     [api, filters],
   );
   useEffect(() => void read(true), [read]);
-  usePoll(() => void read(false), EVERY_MS);
+  usePoll(() => {
+    // A slow answer is waited for.
+    if (!reading.current) void read(false);
+  }, EVERY_MS);
 
   const loadMore = async (): Promise<void> => {
     if (cursor === null) return;
