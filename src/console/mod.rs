@@ -97,8 +97,6 @@ pub fn wants_page(request: &HttpRequest) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "test code may panic")]
-
     use actix_web::body::to_bytes;
     use actix_web::http::StatusCode;
     use actix_web::test::TestRequest;

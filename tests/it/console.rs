@@ -1,5 +1,7 @@
 //! The web console as browsers get it. What the page itself does is tested in a browser (`scripts/check-console.mjs`).
 
+use std::path::Path;
+
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, IF_NONE_MATCH};
 use reqwest::{Method, Response};
 
@@ -36,6 +38,12 @@ async fn page(app: &TestApp) -> Answer {
         "the console is not in the binary: run `make web`, then the tests"
     );
     page
+}
+
+/// Whether a path is that of a file with this ending.
+fn is_of(path: &str, ending: &str) -> bool {
+    let extension = Path::new(path).extension();
+    extension.is_some_and(|extension| extension == ending)
 }
 
 /// The paths of what the page loads.
@@ -99,8 +107,8 @@ async fn the_page_holds_no_script_and_no_style_and_names_nothing_outside() {
 async fn what_the_page_loads_is_there_and_kept_for_ever_where_its_name_tells_its_content() {
     let app = AppBuilder::fake().start();
     let paths = loaded(&page(&app).await.raw);
-    assert!(paths.iter().any(|path| path.ends_with(".js")), "{paths:?}");
-    assert!(paths.iter().any(|path| path.ends_with(".css")), "{paths:?}");
+    assert!(paths.iter().any(|path| is_of(path, "js")), "{paths:?}");
+    assert!(paths.iter().any(|path| is_of(path, "css")), "{paths:?}");
     for path in paths {
         let file = got(&app, &path, &[]).await.expect(200);
         let lasting = if path.starts_with("/console/assets/") {
@@ -114,7 +122,7 @@ async fn what_the_page_loads_is_there_and_kept_for_ever_where_its_name_tells_its
         let packed = got(&app, &path, &[(ACCEPT_ENCODING.as_str(), "gzip")])
             .await
             .expect(200);
-        if path.ends_with(".js") {
+        if is_of(&path, "js") {
             assert_eq!(packed.header("content-encoding"), "gzip", "{path}");
             assert_eq!(packed.header("vary"), "accept-encoding", "{path}");
         }
@@ -181,7 +189,7 @@ async fn the_console_and_the_documentation_lead_to_each_other() {
     let description = document.body["info"]["description"].as_str().unwrap();
     assert!(description.contains("](/console/)"), "{description}");
     let page = page(&app).await.raw;
-    let scripts = loaded(&page).into_iter().filter(|path| path.ends_with(".js"));
+    let scripts = loaded(&page).into_iter().filter(|path| is_of(path, "js"));
     let mut linked = page.contains("/docs/");
     for path in scripts {
         linked |= got(&app, &path, &[]).await.raw.contains("/docs/");
