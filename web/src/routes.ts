@@ -27,7 +27,11 @@ export const routes: Route[] = [
   { pattern: '/sessions', page: lazy(() => import('./pages/sessions/SessionsPage')) },
   { pattern: '/sessions/:session', page: conversation, inSession: true },
   { pattern: '/sessions/:session/turns/:turn', page: conversation, inSession: true },
-  { pattern: '/sessions/:session/turns/:turn/diff', page: lazy(() => import('./pages/diff/TurnDiffPage')), inSession: true },
+  {
+    pattern: '/sessions/:session/turns/:turn/diff',
+    page: lazy(() => import('./pages/diff/TurnDiffPage')),
+    inSession: true,
+  },
   { pattern: '/sessions/:session/files/*path', page: files, inSession: true },
   { pattern: '/sessions/:session/changes', page: lazy(() => import('./pages/diff/ChangesPage')), inSession: true },
   { pattern: '/sessions/:session/log', page: lazy(() => import('./pages/log/LogPage')), inSession: true },

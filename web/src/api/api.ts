@@ -127,7 +127,11 @@ export class Api {
   }
 
   /** A session's log up to now, without pieces of text, in batches. It is read in one go, however long it is. */
-  async *history(sessionId: string, after: number, signal: AbortSignal): AsyncGenerator<PaddockEvent[], void, undefined> {
+  async *history(
+    sessionId: string,
+    after: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<PaddockEvent[], void, undefined> {
     const headers = { accept: 'application/x-ndjson' };
     const query = { deltas: false, follow: false, after: after > 0 ? after : undefined };
     const response = await this.raw('GET', sessionPath(sessionId, 'events'), { headers, query, signal });
@@ -154,7 +158,7 @@ export class Api {
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   }
 
-  /** Whether the server has an operation: `has('get', '/api/v1/templates')`, with `{session_id}` as OpenAPI names it. */
+  /** Whether the server has an operation: `has('get', '/api/v1/templates')`, with `{session_id}` as OpenAPI has it. */
   async has(method: string, template: string): Promise<boolean> {
     this.#operations ??= this.#readOperations();
     return (await this.#operations).has(`${method.toLowerCase()} ${shape(template)}`);

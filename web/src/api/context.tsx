@@ -40,7 +40,8 @@ export function useLoad<T>(read: (signal: AbortSignal) => Promise<T>, dependenci
   latest.current = read;
   const key = useRef(dependencies);
   useEffect(() => {
-    const changed = key.current.length !== dependencies.length || key.current.some((value, at) => value !== dependencies[at]);
+    const changed =
+      key.current.length !== dependencies.length || key.current.some((value, at) => value !== dependencies[at]);
     key.current = dependencies;
     const controller = new AbortController();
     // What was wrong stays until it is known to be well again.

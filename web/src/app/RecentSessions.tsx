@@ -30,7 +30,11 @@ export function RecentSessions(): ReactNode {
           const state = asking.has(session.session_id) ? 'asking' : session.busy ? 'busy' : 'idle';
           return (
             <li key={session.session_id}>
-              <Link to={to} className="recent-link" aria-current={path === to || path.startsWith(`${to}/`) ? 'page' : undefined}>
+              <Link
+                to={to}
+                className="recent-link"
+                aria-current={path === to || path.startsWith(`${to}/`) ? 'page' : undefined}
+              >
                 <span className={`light light-${state}`} aria-hidden="true" />
                 <span className="recent-title">{session.title ?? t('session.untitled')}</span>
                 {state !== 'idle' && <span className="sr-only">({t(`session.state.${state}`)})</span>}

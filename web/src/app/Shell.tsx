@@ -53,7 +53,9 @@ export function Shell(props: { children: ReactNode }): ReactNode {
         <InboxLink />
       </header>
       <Sidebar open={open} />
-      {open && <button type="button" className="scrim" aria-label={t('app.closeMenu')} onClick={() => setOpen(false)} />}
+      {open && (
+        <button type="button" className="scrim" aria-label={t('app.closeMenu')} onClick={() => setOpen(false)} />
+      )}
       <main ref={main} className="main" tabIndex={-1} inert={open}>
         <Offline />
         {props.children}
@@ -91,7 +93,11 @@ function InboxLink(): ReactNode {
   const t = useT();
   const { waiting } = useInbox();
   return (
-    <a className="topbar-inbox button button-quiet button-bare" href="#/inbox" aria-label={`${t('app.inbox')} (${waiting.length})`}>
+    <a
+      className="topbar-inbox button button-quiet button-bare"
+      href="#/inbox"
+      aria-label={`${t('app.inbox')} (${waiting.length})`}
+    >
       <Icon name="inbox" />
       {waiting.length > 0 && <span className="count">{waiting.length}</span>}
     </a>

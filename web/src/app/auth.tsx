@@ -10,9 +10,7 @@ const STORED = 'paddock.key';
 
 /** How the sign-in stands. */
 export type Auth =
-  | { state: 'checking' }
-  | { state: 'out'; reason: string | null }
-  | { state: 'in'; me: MeView; api: Api };
+  { state: 'checking' } | { state: 'out'; reason: string | null } | { state: 'in'; me: MeView; api: Api };
 
 interface Door {
   auth: Auth;

@@ -12,7 +12,10 @@ describe('a route', () => {
   });
 
   it('has the rest of a path, escaped or not', () => {
-    expect(match('/sessions/:session/files/*path', '/sessions/s/files/src/a%20b.rs')).toEqual({ session: 's', path: 'src/a b.rs' });
+    expect(match('/sessions/:session/files/*path', '/sessions/s/files/src/a%20b.rs')).toEqual({
+      session: 's',
+      path: 'src/a b.rs',
+    });
     expect(match('/sessions/:session/files/*path', '/sessions/s/files')).toEqual({ session: 's', path: '' });
     expect(match('/x/:y', '/x/%E0%A4%A')).toEqual({ y: '%E0%A4%A' });
   });

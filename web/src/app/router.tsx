@@ -63,7 +63,7 @@ export function match(pattern: string, path: string): Params | null {
   return given.length === wanted.length ? params : null;
 }
 
-/** A path of parts, each escaped. A part with slashes stays one of several: `href('sessions', id, 'files', ...parts)`. */
+/** A path of parts, each escaped, slashes too: `href('sessions', id, 'files', ...parts)`. */
 export function href(...parts: string[]): string {
   return `/${parts.map(encodeURIComponent).join('/')}`;
 }
@@ -77,9 +77,7 @@ function decode(part: string): string {
 }
 
 /** A link to a path of the console. */
-export function Link(
-  props: { to: string; children: ReactNode } & AnchorHTMLAttributes<HTMLAnchorElement>,
-): ReactNode {
+export function Link(props: { to: string; children: ReactNode } & AnchorHTMLAttributes<HTMLAnchorElement>): ReactNode {
   const { to, ...rest } = props;
   return <a href={`#${to}`} {...rest} />;
 }

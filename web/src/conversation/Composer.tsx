@@ -71,7 +71,10 @@ export function Composer(props: { busy: boolean; onSubmitted: (turn: TurnView) =
   const lastTry = useRef<{ draft: Draft; key: string } | null>(null);
   const keyOf = (sent: Draft): string => {
     const before = lastTry.current;
-    const same = before !== null && before.draft.text === sent.text && before.draft.files.every((file, at) => file === sent.files[at]);
+    const same =
+      before !== null &&
+      before.draft.text === sent.text &&
+      before.draft.files.every((file, at) => file === sent.files[at]);
     const key = same && before.draft.files.length === sent.files.length ? before.key : newIdempotencyKey();
     lastTry.current = { draft: sent, key };
     return key;
@@ -191,7 +194,9 @@ export function Composer(props: { busy: boolean; onSubmitted: (turn: TurnView) =
           ref={field}
           rows={1}
           value={draft.text}
-          placeholder={over ? t('composer.drop') : props.busy ? t('composer.placeholderBusy') : t('composer.placeholder')}
+          placeholder={
+            over ? t('composer.drop') : props.busy ? t('composer.placeholderBusy') : t('composer.placeholder')
+          }
           aria-describedby="composer-hint"
           enterKeyHint={touch ? 'enter' : 'send'}
           onChange={(event) => {
@@ -212,7 +217,13 @@ export function Composer(props: { busy: boolean; onSubmitted: (turn: TurnView) =
               event.target.value = '';
             }}
           />
-          <Button look="quiet" small icon="paperclip" aria-label={t('composer.attach')} onClick={() => picker.current?.click()} />
+          <Button
+            look="quiet"
+            small
+            icon="paperclip"
+            aria-label={t('composer.attach')}
+            onClick={() => picker.current?.click()}
+          />
           <ModeMenu />
           <ModelMenu />
           <span id="composer-hint" className="composer-hint">

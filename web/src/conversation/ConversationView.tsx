@@ -1,4 +1,4 @@
-/** A session's conversation, from its first prompt to what is being said now. It needs a SessionProvider and an ApiProvider. */
+/** A session's conversation, from its first prompt to what is being said now. */
 
 import type { ReactNode } from 'react';
 import { useEffect, useMemo, useRef, useState } from 'react';
@@ -22,7 +22,7 @@ import { partsInside } from './toolText';
 import { Transcript } from './Transcript';
 import './conversation.css';
 
-/** The conversation. `turn` is one that is to be looked at first. */
+/** The conversation of the SessionProvider's session. `turn` is one that is to be looked at first. */
 export function ConversationView(props: { turn?: string | undefined }): ReactNode {
   const t = useT();
   const { session, reload, readOnly, shared } = useSession();
@@ -67,7 +67,11 @@ export function ConversationView(props: { turn?: string | undefined }): ReactNod
           <Loading />
         ) : empty && state !== 'failed' ? (
           <div className="conversation-empty">
-            <EmptyState icon="chat" title={t('conversation.empty')} hint={readOnly ? t('conversation.emptyClosed') : t('conversation.emptyHint')} />
+            <EmptyState
+              icon="chat"
+              title={t('conversation.empty')}
+              hint={readOnly ? t('conversation.emptyClosed') : t('conversation.emptyHint')}
+            />
           </div>
         ) : (
           <Transcript key={session.session_id} conversation={conversation} target={props.turn ?? null} jump={jump} />
@@ -100,7 +104,14 @@ export function ConversationView(props: { turn?: string | undefined }): ReactNod
           )}
         </div>
       </div>
-      {forking && <ForkDialog turn={forking} kept={kept.get(forking.id)?.before === true} conversation={conversation} onClose={() => setForking(null)} />}
+      {forking && (
+        <ForkDialog
+          turn={forking}
+          kept={kept.get(forking.id)?.before === true}
+          conversation={conversation}
+          onClose={() => setForking(null)}
+        />
+      )}
       {rewinding && <RewindDialog turn={rewinding} onClose={() => setRewinding(null)} />}
     </ActionsProvider>
   );
@@ -110,7 +121,12 @@ function ClosedNote(): ReactNode {
   const t = useT();
   const { session } = useSession();
   const [fork, setFork] = useState(false);
-  const text = session.status === 'active' ? t('session.readerHint') : session.status === 'closed' ? t('session.closedHint') : t('session.expiredHint');
+  const text =
+    session.status === 'active'
+      ? t('session.readerHint')
+      : session.status === 'closed'
+        ? t('session.closedHint')
+        : t('session.expiredHint');
   return (
     <div className="note closed-note">
       <Icon name="info" />

@@ -45,7 +45,10 @@ export function editsOf(name: string, input: JsonObject): Edit[] | null {
 export const EditDiff = memo(function EditDiff(props: { edits: Edit[] }): ReactNode {
   const t = useT();
   const [whole, setWhole] = useState(false);
-  const lines = useMemo(() => props.edits.flatMap((edit, at) => [...(at > 0 ? [cut] : []), ...linesOf(edit)]), [props.edits]);
+  const lines = useMemo(
+    () => props.edits.flatMap((edit, at) => [...(at > 0 ? [cut] : []), ...linesOf(edit)]),
+    [props.edits],
+  );
   const shown = whole || lines.length <= SHOWN + 4 ? lines : lines.slice(0, SHOWN);
   const count = (kind: Line['kind']): number => lines.filter((line) => line.kind === kind).length;
   return (

@@ -54,8 +54,22 @@ export function Find(props: { rows: Row[]; onGo: (at: number) => void; onClose: 
       <span className="find-count" role="status">
         {wanted === '' ? '' : t('find.count', { at: at + 1, of: found.length })}
       </span>
-      <Button look="quiet" small icon="arrowUp" aria-label={t('find.previous')} disabled={found.length === 0} onClick={() => setStep(at - 1)} />
-      <Button look="quiet" small icon="arrowDown" aria-label={t('find.next')} disabled={found.length === 0} onClick={() => setStep(at + 1)} />
+      <Button
+        look="quiet"
+        small
+        icon="arrowUp"
+        aria-label={t('find.previous')}
+        disabled={found.length === 0}
+        onClick={() => setStep(at - 1)}
+      />
+      <Button
+        look="quiet"
+        small
+        icon="arrowDown"
+        aria-label={t('find.next')}
+        disabled={found.length === 0}
+        onClick={() => setStep(at + 1)}
+      />
       <Button look="quiet" small icon="close" aria-label={t('common.close')} onClick={props.onClose} />
     </search>
   );

@@ -14,7 +14,9 @@ const plugins = [remarkGfm];
 
 const components: ComponentProps<typeof ReactMarkdown>['components'] = {
   a: ({ href, children }) => <MarkdownLink to={href}>{children}</MarkdownLink>,
-  img: ({ src, alt }) => <MarkdownLink to={typeof src === 'string' ? src : undefined}>{alt || String(src ?? '')}</MarkdownLink>,
+  img: ({ src, alt }) => (
+    <MarkdownLink to={typeof src === 'string' ? src : undefined}>{alt || String(src ?? '')}</MarkdownLink>
+  ),
   pre: ({ children }) => <CodeBlock>{children}</CodeBlock>,
   table: ({ children }) => (
     <div className="md-table" tabIndex={0} role="group">

@@ -36,7 +36,8 @@ export function PermissionCard(props: CardProps): ReactNode {
 export function Question(props: CardProps & { readOnly: boolean; cwd: string; onAnswered?: () => void }): ReactNode {
   const t = useT();
   const { request, resolution } = props;
-  if (resolution !== null) return <Resolution request={request} resolution={resolution} within={props.within === true} />;
+  if (resolution !== null)
+    return <Resolution request={request} resolution={resolution} within={props.within === true} />;
   if (props.over) return <p className="ask-over">{t('permission.over')}</p>;
   return (
     <div className="ask" role="group" aria-label={t('permission.asks', { tool: toolLabel(request.tool_name) })}>
@@ -93,14 +94,24 @@ function AskedInput(props: { request: Ask['request']; cwd: string }): ReactNode 
   );
 }
 
-function Resolution(props: { request: Ask['request']; resolution: NonNullable<Ask['resolution']>; within: boolean }): ReactNode {
+function Resolution(props: {
+  request: Ask['request'];
+  resolution: NonNullable<Ask['resolution']>;
+  within: boolean;
+}): ReactNode {
   const t = useT();
   const { decision, by, message, remember } = props.resolution;
   const word =
-    decision === 'allow' ? t(props.request.kind === 'question' ? 'permission.answered' : 'permission.allowed') : decision === 'deny' ? t('permission.denied') : t(`permission.${decision as 'expired'}`);
+    decision === 'allow'
+      ? t(props.request.kind === 'question' ? 'permission.answered' : 'permission.allowed')
+      : decision === 'deny'
+        ? t('permission.denied')
+        : t(`permission.${decision as 'expired'}`);
   return (
     <div className="ask-resolved">
-      {!(props.within && decision === 'deny') && <Badge tone={decision === 'allow' ? 'good' : decision === 'deny' ? 'bad' : 'neutral'}>{word}</Badge>}
+      {!(props.within && decision === 'deny') && (
+        <Badge tone={decision === 'allow' ? 'good' : decision === 'deny' ? 'bad' : 'neutral'}>{word}</Badge>
+      )}
       <span>{t('permission.by', { by })}</span>
       {remember && <span>{t('permission.remembered')}</span>}
       {message && <span className="ask-message">“{message}”</span>}
@@ -159,7 +170,13 @@ function Answers(props: { request: Ask['request']; onAnswered: () => void }): Re
     <>
       {mode === 'ask' && (
         <div className="row">
-          <Button look="primary" small busy={busy === 'allow'} disabled={busy !== null} onClick={() => void answer('allow', { decision: 'allow' })}>
+          <Button
+            look="primary"
+            small
+            busy={busy === 'allow'}
+            disabled={busy !== null}
+            onClick={() => void answer('allow', { decision: 'allow' })}
+          >
             {request.kind === 'plan' ? t('permission.approve') : t('permission.allow')}
           </Button>
           {request.remembered_as && (

@@ -16,7 +16,13 @@ export function PromptRow(props: { turn: Turn }): ReactNode {
   const [whole, setWhole] = useState(false);
   const long = turn.prompt.length > LONG || turn.prompt.split('\n').length > 20;
   return (
-    <div className="reading prompt-row" role="group" data-turn={turn.id} tabIndex={-1} aria-labelledby={`prompt-${turn.id}`}>
+    <div
+      className="reading prompt-row"
+      role="group"
+      data-turn={turn.id}
+      tabIndex={-1}
+      aria-labelledby={`prompt-${turn.id}`}
+    >
       <div className="prompt">
         <h2 id={`prompt-${turn.id}`} className="sr-only">
           {turn.copied ? t('conversation.youThen') : t('conversation.you', { at: format.dateTime(turn.startedAt) })}

@@ -58,7 +58,13 @@ export function Questions(props: {
         />
       ))}
       <div className="row">
-        <Button type="submit" look="primary" small busy={props.busy === 'allow'} disabled={!complete || props.busy !== null}>
+        <Button
+          type="submit"
+          look="primary"
+          small
+          busy={props.busy === 'allow'}
+          disabled={!complete || props.busy !== null}
+        >
           {t('permission.answer')}
         </Button>
         <Button small busy={props.busy === 'deny'} disabled={props.busy !== null} onClick={props.onDeny}>
@@ -76,7 +82,11 @@ function OneQuestion(props: { asked: Asked; chosen: Chosen; onChange: (chosen: C
   const many = asked.multiSelect === true;
   const pick = (label: string, on: boolean): void => {
     if (!many) props.onChange({ ...chosen, labels: [label], useOther: false });
-    else props.onChange({ ...chosen, labels: on ? [...chosen.labels, label] : chosen.labels.filter((old) => old !== label) });
+    else
+      props.onChange({
+        ...chosen,
+        labels: on ? [...chosen.labels, label] : chosen.labels.filter((old) => old !== label),
+      });
   };
   return (
     <fieldset className="question">
@@ -94,7 +104,9 @@ function OneQuestion(props: { asked: Asked; chosen: Chosen; onChange: (chosen: C
           />
           <span>
             <span className="choice-label">{option.label}</span>
-            {option.description && option.description !== option.label && <span className="choice-hint">{option.description}</span>}
+            {option.description && option.description !== option.label && (
+              <span className="choice-hint">{option.description}</span>
+            )}
           </span>
         </label>
       ))}
@@ -103,7 +115,9 @@ function OneQuestion(props: { asked: Asked; chosen: Chosen; onChange: (chosen: C
           type={many ? 'checkbox' : 'radio'}
           name={name}
           checked={chosen.useOther}
-          onChange={(event) => props.onChange({ ...chosen, labels: many ? chosen.labels : [], useOther: event.target.checked })}
+          onChange={(event) =>
+            props.onChange({ ...chosen, labels: many ? chosen.labels : [], useOther: event.target.checked })
+          }
         />
         <span className="choice-other">
           <span className="choice-label">{t('permission.other')}</span>
@@ -112,7 +126,11 @@ function OneQuestion(props: { asked: Asked; chosen: Chosen; onChange: (chosen: C
             aria-label={t('permission.otherAnswer')}
             value={chosen.other}
             onChange={(event) =>
-              props.onChange({ labels: many ? chosen.labels : [], other: event.target.value, useOther: event.target.value !== '' })
+              props.onChange({
+                labels: many ? chosen.labels : [],
+                other: event.target.value,
+                useOther: event.target.value !== '',
+              })
             }
           />
         </span>

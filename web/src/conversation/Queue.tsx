@@ -47,7 +47,16 @@ function QueuedPrompt(props: { queued: Queued }): ReactNode {
   return (
     <li className="queued">
       <span className="truncate">{prompt ?? '…'}</span>
-      {!readOnly && <Button look="quiet" small icon="close" busy={busy} aria-label={t('queue.cancel')} onClick={() => void cancel()} />}
+      {!readOnly && (
+        <Button
+          look="quiet"
+          small
+          icon="close"
+          busy={busy}
+          aria-label={t('queue.cancel')}
+          onClick={() => void cancel()}
+        />
+      )}
     </li>
   );
 }

@@ -51,17 +51,38 @@ export const ToolCard = memo(function ToolCard(props: { tool: Tool; inside: Insi
               <Link to={file}>{t('tool.openFile')}</Link>
             </p>
           )}
-          {edits !== null ? <EditDiff edits={edits} /> : tool.ask?.request.kind === 'question' ? null : <Input tool={tool} />}
-          {tool.result !== null && ((edits === null && tool.name !== 'TodoWrite') || failed) && <Output content={tool.result.content} failed={failed} />}
+          {edits !== null ? (
+            <EditDiff edits={edits} />
+          ) : tool.ask?.request.kind === 'question' ? null : (
+            <Input tool={tool} />
+          )}
+          {tool.result !== null && ((edits === null && tool.name !== 'TodoWrite') || failed) && (
+            <Output content={tool.result.content} failed={failed} />
+          )}
         </div>
       )}
-      {tool.ask !== null && (asked || tool.ask.resolution !== null) && !(tool.ask.request.kind === 'tool' && !asked && !denied) && (
-        <PermissionCard request={tool.ask.request} resolution={tool.ask.resolution} over={!live} input={tool.input} within />
-      )}
+      {tool.ask !== null &&
+        (asked || tool.ask.resolution !== null) &&
+        !(tool.ask.request.kind === 'tool' && !asked && !denied) && (
+          <PermissionCard
+            request={tool.ask.request}
+            resolution={tool.ask.resolution}
+            over={!live}
+            input={tool.input}
+            within
+          />
+        )}
       {children.length > 0 && (
-        <Nested blocks={children} inside={props.inside} live={live} open={(live && tool.result === null) || tool.task?.status === null} />
+        <Nested
+          blocks={children}
+          inside={props.inside}
+          live={live}
+          open={(live && tool.result === null) || tool.task?.status === null}
+        />
       )}
-      {isAgent(tool.name) && tool.task?.summary && children.length === 0 && <p className="tool-note">{tool.task.summary}</p>}
+      {isAgent(tool.name) && tool.task?.summary && children.length === 0 && (
+        <p className="tool-note">{tool.task.summary}</p>
+      )}
       {tool.task !== null && tool.task.status === null && tool.result !== null && (
         <p className="tool-note">{t('tool.background')}</p>
       )}
@@ -73,8 +94,14 @@ function ToolState(props: { tool: Tool; live: boolean; asked: boolean; denied: b
   const t = useT();
   const format = useFormat();
   const { tool, live } = props;
-  if (props.asked) return <Badge tone="attention" dot>{t('session.state.asking')}</Badge>;
-  if (tool.task !== null && tool.task.endedAt === null && tool.result !== null) return <Running since={tool.startedAt} />;
+  if (props.asked)
+    return (
+      <Badge tone="attention" dot>
+        {t('session.state.asking')}
+      </Badge>
+    );
+  if (tool.task !== null && tool.task.endedAt === null && tool.result !== null)
+    return <Running since={tool.startedAt} />;
   if (tool.result === null) return live ? <Running since={tool.startedAt} /> : <Badge>{t('tool.noResult')}</Badge>;
   const took = new Date(tool.task?.endedAt ?? tool.result.at).getTime() - new Date(tool.startedAt).getTime();
   return (

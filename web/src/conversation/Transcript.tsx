@@ -124,7 +124,14 @@ export function Transcript(props: { conversation: Conversation; target: string |
       {finding ? (
         <Find rows={rows} onGo={show} onClose={stopFinding} />
       ) : (
-        <Button className="find-open" look="quiet" small icon="search" aria-label={t('find.open')} onClick={() => setFinding(true)} />
+        <Button
+          className="find-open"
+          look="quiet"
+          small
+          icon="search"
+          aria-label={t('find.open')}
+          onClick={() => setFinding(true)}
+        />
       )}
       <div
         ref={box}
@@ -156,12 +163,7 @@ export function Transcript(props: { conversation: Conversation; target: string |
         </div>
       </div>
       {away && (
-        <Button
-          className="to-end"
-          small
-          icon="arrowDown"
-          onClick={toEnd}
-        >
+        <Button className="to-end" small icon="arrowDown" onClick={toEnd}>
           {t('conversation.toEnd')}
         </Button>
       )}
@@ -169,7 +171,7 @@ export function Transcript(props: { conversation: Conversation; target: string |
   );
 }
 
-/** Goes to a turn once it is there, and gives it the focus. Heights are guesses at first, so it looks again for a while. */
+/** Goes to a turn once it is there, and gives it the focus. Heights are guesses at first, so it looks more than once. */
 function useTarget(
   target: string | null,
   rows: Row[],
@@ -204,7 +206,8 @@ function useTarget(
 function noticeOver(conversation: Conversation, target: string | null): string | null {
   if (target === null) return null;
   for (const entry of conversation.entries) {
-    if (entry.type === 'notice' && entry.gone?.some((gone) => gone.type === 'turn' && gone.id === target)) return entry.key;
+    if (entry.type === 'notice' && entry.gone?.some((gone) => gone.type === 'turn' && gone.id === target))
+      return entry.key;
   }
   return null;
 }

@@ -51,7 +51,11 @@ function Working(props: { turn: Turn }): ReactNode {
   const now = useNow(1000);
   const took = Math.max(0, now - new Date(turn.startedAt).getTime());
   const asks = openAsks(turn).length > 0;
-  const text = asks ? t('conversation.waitsForYou') : turn.status === 'waiting' ? t('conversation.waitsForAgent') : t('conversation.working');
+  const text = asks
+    ? t('conversation.waitsForYou')
+    : turn.status === 'waiting'
+      ? t('conversation.waitsForAgent')
+      : t('conversation.working');
   return (
     <p className={asks ? 'working working-asks' : 'working'}>
       {asks ? <Icon name="shield" size={16} /> : <Spinner small />}
@@ -70,7 +74,8 @@ function Took(props: { turn: Turn; gone: boolean }): ReactNode {
   const { turn, gone } = props;
   const states = kept?.get(turn.id);
   const usage = turn.usage ?? {};
-  const input = (usage.input_tokens ?? 0) + (usage.cache_read_input_tokens ?? 0) + (usage.cache_creation_input_tokens ?? 0);
+  const input =
+    (usage.input_tokens ?? 0) + (usage.cache_read_input_tokens ?? 0) + (usage.cache_creation_input_tokens ?? 0);
   const took = new Date(turn.endedAt ?? turn.startedAt).getTime() - new Date(turn.startedAt).getTime();
   const to = href('sessions', session.session_id, 'turns', turn.id);
   const copyLink = (): void => {
@@ -79,7 +84,11 @@ function Took(props: { turn: Turn; gone: boolean }): ReactNode {
   const unusual = turn.stopReason !== null && turn.stopReason !== 'end_turn';
   return (
     <div className="took">
-      {turn.copied ? <span>{t('conversation.copied')}</span> : <span title={format.dateTime(turn.startedAt)}>{format.duration(took)}</span>}
+      {turn.copied ? (
+        <span>{t('conversation.copied')}</span>
+      ) : (
+        <span title={format.dateTime(turn.startedAt)}>{format.duration(took)}</span>
+      )}
       {turn.usage !== null && (
         <span
           title={t('conversation.tokensDetail', {
@@ -105,7 +114,8 @@ function Took(props: { turn: Turn; gone: boolean }): ReactNode {
             states?.before && states.after && { label: t('conversation.whatChanged'), icon: 'diff', to: `${to}/diff` },
             fork && !gone && { label: t('conversation.fork'), icon: 'fork', onSelect: () => fork(turn) },
             rewind && states?.before && '-',
-            rewind && states?.before && { label: t('conversation.rewind'), icon: 'rewind', onSelect: () => rewind(turn) },
+            rewind &&
+              states?.before && { label: t('conversation.rewind'), icon: 'rewind', onSelect: () => rewind(turn) },
           ]}
         />
       )}

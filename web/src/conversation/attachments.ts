@@ -43,7 +43,8 @@ async function readFile(file: File): Promise<Chosen> {
 export function mediaTypeOf(file: { type: string }): string {
   const { type } = file;
   if (type === '') return 'text/plain';
-  if (/^(text|image)\//.test(type) || type === 'application/pdf' || type === 'application/json') return type.split(';')[0] ?? type;
+  if (/^(text|image)\//.test(type) || type === 'application/pdf' || type === 'application/json')
+    return type.split(';')[0] ?? type;
   return /javascript|typescript|xml|yaml|toml|sh$|sql|x-/.test(type) ? 'text/plain' : type;
 }
 

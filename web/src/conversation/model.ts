@@ -75,7 +75,7 @@ export interface Turn {
   error: { code: string; message: string } | null;
   structured: JsonObject | null;
   model: string | null;
-  /** Whether it was copied from the session that this one was forked from; it has no id of its own then, and no figures. */
+  /** Whether a fork took it over from its original; it has no id of its own then, and no figures. */
   copied: boolean;
   /** The id of its last message in the log; a fork may end there. */
   lastMessageId: number;

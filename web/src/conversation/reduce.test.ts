@@ -14,9 +14,15 @@ function event(type: string, rest: Record<string, unknown> = {}): PaddockEvent {
   const created_at = new Date(Date.UTC(2026, 0, 1) + last * 100).toISOString();
   return { id: last, turn_id: 't1', created_at, type, ...rest } as unknown as PaddockEvent;
 }
-const text = (said: string, rest = {}) => event('assistant_message', { content: [{ type: 'text', text: said }], ...rest });
-const begin = (prompt = 'Hello', rest = {}) => [event('message', { text: prompt, ...rest }), event('session', rest), event('turn_started', rest)];
-const done = (said = '', rest = {}) => event('done', { text: said, usage: { output_tokens: 2 }, cost_usd: 0.5, stop_reason: 'end_turn', ...rest });
+const text = (said: string, rest = {}) =>
+  event('assistant_message', { content: [{ type: 'text', text: said }], ...rest });
+const begin = (prompt = 'Hello', rest = {}) => [
+  event('message', { text: prompt, ...rest }),
+  event('session', rest),
+  event('turn_started', rest),
+];
+const done = (said = '', rest = {}) =>
+  event('done', { text: said, usage: { output_tokens: 2 }, cost_usd: 0.5, stop_reason: 'end_turn', ...rest });
 function turn(conversation: Conversation, at = 0): Turn {
   const turns = conversation.entries.filter((entry) => entry.type === 'turn');
   const found = turns[at];
@@ -24,7 +30,9 @@ function turn(conversation: Conversation, at = 0): Turn {
   return found;
 }
 const said = (conversation: Conversation) =>
-  turn(conversation).blocks.map((block) => ('text' in block ? block.text : block.type === 'tool' ? block.name : block.type));
+  turn(conversation).blocks.map((block) =>
+    'text' in block ? block.text : block.type === 'tool' ? block.name : block.type,
+  );
 
 describe('a conversation of a log', () => {
   it('joins pieces of text, and puts the whole message in their place', () => {
@@ -57,7 +65,11 @@ describe('a conversation of a log', () => {
     for (const one of events) slow = reduce(slow, [one]);
     expect(slow).toEqual(whole);
     expect(reduce(whole, events)).toBe(whole);
-    const durable = reduce(nothing, events.filter((one) => !one.type.endsWith('delta')), { deltas: false });
+    const durable = reduce(
+      nothing,
+      events.filter((one) => !one.type.endsWith('delta')),
+      { deltas: false },
+    );
     expect(said(durable)).toEqual(said(whole));
   });
 
@@ -105,11 +117,22 @@ describe('a conversation of a log', () => {
     const start = begin();
     const call = event('tool_use', { tool_name: 'Write', tool_input: {}, tool_use_id: 'u1' });
     const request = event('permission_request', {
-      permission_id: 'p1', kind: 'tool', tool_name: 'Write', tool_input: {}, tool_use_id: 'u1', expires_at: '2026-01-08T00:00:00Z',
+      permission_id: 'p1',
+      kind: 'tool',
+      tool_name: 'Write',
+      tool_input: {},
+      tool_use_id: 'u1',
+      expires_at: '2026-01-08T00:00:00Z',
     });
     const asked = reduce(nothing, [...start, call, request]);
     expect(openAsks(turn(asked))).toHaveLength(1);
-    const resolved = event('permission_resolved', { permission_id: 'p1', tool_name: 'Write', tool_use_id: 'u1', decision: 'deny', by: 'ci' });
+    const resolved = event('permission_resolved', {
+      permission_id: 'p1',
+      tool_name: 'Write',
+      tool_use_id: 'u1',
+      decision: 'deny',
+      by: 'ci',
+    });
     const answered = reduce(asked, [resolved]);
     expect(openAsks(turn(answered))).toEqual([]);
     expect((turn(answered).blocks[0] as Tool).ask?.resolution).toMatchObject({ decision: 'deny', by: 'ci' });
@@ -125,7 +148,13 @@ describe('a conversation of a log', () => {
       event('tool_use', { tool_name: 'Bash', tool_input: {}, tool_use_id: 'u1', parent_tool_use_id: 'a1' }),
       done(),
       ...begin('Next', { turn_id: 't2' }),
-      event('tool_result', { turn_id: 't2', tool_use_id: 'u1', content: 'x', is_error: false, parent_tool_use_id: 'a1' }),
+      event('tool_result', {
+        turn_id: 't2',
+        tool_use_id: 'u1',
+        content: 'x',
+        is_error: false,
+        parent_tool_use_id: 'a1',
+      }),
       text('I looked.', { turn_id: 't2', parent_tool_use_id: 'a1' }),
       event('task_ended', { turn_id: 't2', task_id: 'k1', status: 'completed', summary: 'I looked.' }),
     ]);
@@ -137,13 +166,22 @@ describe('a conversation of a log', () => {
   });
 
   it('drops what was said and does not count', () => {
-    const now = reduce(nothing, [...begin(), event('text_delta', { text: 'Half' }), event('text_retracted', { text: 'Half' })]);
+    const now = reduce(nothing, [
+      ...begin(),
+      event('text_delta', { text: 'Half' }),
+      event('text_retracted', { text: 'Half' }),
+    ]);
     expect(turn(now).blocks).toEqual([]);
     expect(said(reduce(now, [event('text_delta', { text: 'Whole' }), text('Whole')]))).toEqual(['Whole']);
   });
 
   it('puts what a resumed turn has said so far in the place of its pieces', () => {
-    const now = reduce(nothing, [...begin(), text('One'), event('text_delta', { text: '\n\nTw' }), event('turn_resumed', { text: 'One\n\nTwo' })]);
+    const now = reduce(nothing, [
+      ...begin(),
+      text('One'),
+      event('text_delta', { text: '\n\nTw' }),
+      event('turn_resumed', { text: 'One\n\nTwo' }),
+    ]);
     expect(said(now)).toEqual(['One', 'notice', 'Two']);
   });
 
@@ -154,7 +192,9 @@ describe('a conversation of a log', () => {
     expect(runningTurn(ended)).toBeNull();
     const failing = reduce(nothing, begin());
     // The end of a turn that could not be stored has the id of the event before it.
-    const failed = reduce(failing, [{ ...event('error', { code: 'storage', error: 'gone' }), id: failing.lastId } as PaddockEvent]);
+    const failed = reduce(failing, [
+      { ...event('error', { code: 'storage', error: 'gone' }), id: failing.lastId } as PaddockEvent,
+    ]);
     expect(turn(failed)).toMatchObject({ status: 'failed', error: { code: 'storage' } });
   });
 
@@ -162,20 +202,33 @@ describe('a conversation of a log', () => {
     const rewound = (before_turn: string, conversation = true): PaddockEvent =>
       event('unknown', { turn_id: null, event: { type: 'session_rewound', before_turn, files: true, conversation } });
     const shown = (conversation: Conversation): string[] =>
-      conversation.entries.map((entry) => (entry.type === 'turn' ? entry.id : `${entry.what}:${(entry.gone ?? []).length}`));
+      conversation.entries.map((entry) =>
+        entry.type === 'turn' ? entry.id : `${entry.what}:${(entry.gone ?? []).length}`,
+      );
     let now = reduce(nothing, [
-      ...begin(), done(), ...begin('Two', { turn_id: 't2' }), done('', { turn_id: 't2' }), ...begin('Three', { turn_id: 't3' }), done('', { turn_id: 't3' }),
+      ...begin(),
+      done(),
+      ...begin('Two', { turn_id: 't2' }),
+      done('', { turn_id: 't2' }),
+      ...begin('Three', { turn_id: 't3' }),
+      done('', { turn_id: 't3' }),
       rewound('t2'),
     ]);
     expect(shown(now)).toEqual(['t1', 'rewound:2']);
     now = reduce(now, [...begin('Four', { turn_id: 't4' }), done('', { turn_id: 't4' }), rewound('t3')]);
     expect(shown(now)).toEqual(['t1', 't2', 'rewound:2']);
     // A client that knows the event tells it as it is.
-    now = reduce(now, [event('session_rewound', { turn_id: null, before_turn: 't1', files: true, conversation: false })]);
+    now = reduce(now, [
+      event('session_rewound', { turn_id: null, before_turn: 't1', files: true, conversation: false }),
+    ]);
     expect(shown(now)).toEqual(['t1', 't2', 'rewound:2', 'rewound:0']);
     expect(rowsOf(now).filter((row) => row.kind === 'prompt')).toHaveLength(2);
     const opened = new Set(now.entries.filter((entry) => entry.type === 'notice').map((entry) => entry.key));
-    expect(rowsOf(now, opened).filter((row) => row.kind === 'prompt').map((row) => row.gone === true)).toEqual([false, false, true, true]);
+    expect(
+      rowsOf(now, opened)
+        .filter((row) => row.kind === 'prompt')
+        .map((row) => row.gone === true),
+    ).toEqual([false, false, true, true]);
   });
 
   it('shows what a fork took over as turns that are over', () => {
@@ -202,7 +255,12 @@ describe('a conversation of a log', () => {
       const id = `long-${at}`;
       const parent_tool_use_id = at % 3 === 1 ? `long-${at - 1}` : null;
       many.push(event('tool_use', { tool_name: 'Bash', tool_input: {}, tool_use_id: id, parent_tool_use_id }));
-      many.push(event('assistant_message', { content: [{ type: 'tool_use', id, name: 'Bash', input: {} }], parent_tool_use_id }));
+      many.push(
+        event('assistant_message', {
+          content: [{ type: 'tool_use', id, name: 'Bash', input: {} }],
+          parent_tool_use_id,
+        }),
+      );
       many.push(event('tool_result', { tool_use_id: id, content: 'x', is_error: false, parent_tool_use_id }));
     }
     const began = performance.now();

@@ -113,7 +113,8 @@ class Draft {
           const parent = event.parent_tool_use_id ?? null;
           if (parent === null) turn.model = event.model ?? turn.model;
           if (parent === null) turn.lastMessageId = event.id;
-          for (const [at, content] of event.content.entries()) say(turn, content, parent, `${event.id}-${at}`, event.created_at);
+          for (const [at, content] of event.content.entries())
+            say(turn, content, parent, `${event.id}-${at}`, event.created_at);
         });
         break;
       case 'tool_use':
@@ -171,7 +172,15 @@ class Draft {
         this.#change(home, (turn) => {
           turn.blocks = turn.blocks.map((block) =>
             block.type === 'tool' && block.task?.id === event.task_id
-              ? { ...block, task: { id: event.task_id, status, summary: summary ?? block.task.summary, endedAt: event.created_at } }
+              ? {
+                  ...block,
+                  task: {
+                    id: event.task_id,
+                    status,
+                    summary: summary ?? block.task.summary,
+                    endedAt: event.created_at,
+                  },
+                }
               : block,
           );
         });
@@ -273,11 +282,19 @@ class Draft {
   }
 
   #note(what: Notice['what'], event: PaddockEvent, detail: JsonObject): void {
-    const notice: Notice = { type: 'notice', key: `${what}-${event.id}`, parent: null, what, at: event.created_at, detail };
+    const notice: Notice = {
+      type: 'notice',
+      key: `${what}-${event.id}`,
+      parent: null,
+      what,
+      at: event.created_at,
+      detail,
+    };
     const turn = event.turn_id ? this.#find(event.turn_id) : null;
-    if (turn !== null && turn.endedAt === null) this.#change(turn.id, (own) => {
-      own.blocks = [...own.blocks, notice];
-    });
+    if (turn !== null && turn.endedAt === null)
+      this.#change(turn.id, (own) => {
+        own.blocks = [...own.blocks, notice];
+      });
     else this.#entries.push(notice);
   }
 
@@ -286,7 +303,14 @@ class Draft {
     const before = String(sent.before_turn ?? sent.turn_id ?? '');
     const detail = { before, files: sent.files === true, conversation: sent.conversation === true };
     const gone = detail.conversation ? this.#putAside(before) : [];
-    const notice: Notice = { type: 'notice', key: `rewound-${event.id}`, parent: null, what: 'rewound', at: event.created_at, detail };
+    const notice: Notice = {
+      type: 'notice',
+      key: `rewound-${event.id}`,
+      parent: null,
+      what: 'rewound',
+      at: event.created_at,
+      detail,
+    };
     if (gone.length > 0) notice.gone = gone;
     this.#entries.push(notice);
   }
@@ -335,7 +359,8 @@ class Draft {
 
   /** The turn of a tool's call. A sub-agent in the background may outlive the turn that began it. */
   #homeOf(toolUseId: string | null | undefined, turnId: string | null | undefined): string | null {
-    const found = toolUseId == null ? null : this.#turnWhere((block) => block.type === 'tool' && block.key === toolUseId);
+    const found =
+      toolUseId == null ? null : this.#turnWhere((block) => block.type === 'tool' && block.key === toolUseId);
     return found ?? turnId ?? this.#copiedTurn();
   }
 
@@ -433,7 +458,8 @@ function put(turn: Turn, ask: Ask): void {
 function resolve(turn: Turn, permissionId: string, resolution: NonNullable<Ask['resolution']>): void {
   turn.blocks = turn.blocks.map((block) => {
     if (block.type === 'ask' && block.key === permissionId) return { ...block, resolution };
-    if (block.type === 'tool' && block.ask?.key === permissionId) return { ...block, ask: { ...block.ask, resolution } };
+    if (block.type === 'tool' && block.ask?.key === permissionId)
+      return { ...block, ask: { ...block.ask, resolution } };
     return block;
   });
 }
@@ -458,5 +484,7 @@ function resume(turn: Turn, told: string, id: number, at: string): void {
 function finish(turn: Turn, at: string): void {
   turn.endedAt = at;
   if (!turn.blocks.some((block) => 'streaming' in block && block.streaming)) return;
-  turn.blocks = turn.blocks.map((block) => ('streaming' in block && block.streaming ? { ...block, streaming: false } : block));
+  turn.blocks = turn.blocks.map((block) =>
+    'streaming' in block && block.streaming ? { ...block, streaming: false } : block,
+  );
 }

@@ -40,7 +40,12 @@ export function rowsOf(conversation: Conversation, opened: ReadonlySet<string> =
 
 /** Changes of the session that its head shows are not told once more. */
 function isShown(notice: Notice): boolean {
-  return notice.what !== 'updated' || 'model' in notice.detail || 'permission_mode' in notice.detail || 'allowed_tool' in notice.detail;
+  return (
+    notice.what !== 'updated' ||
+    'model' in notice.detail ||
+    'permission_mode' in notice.detail ||
+    'allowed_tool' in notice.detail
+  );
 }
 
 function rowsOfTurn(turn: Turn): Row[] {
@@ -48,7 +53,9 @@ function rowsOfTurn(turn: Turn): Row[] {
   if (before !== undefined) return before;
   const inside = insideOf(turn.blocks);
   const calls = new Set(turn.blocks.filter((block) => block.type === 'tool').map((tool) => tool.key));
-  const outer = turn.blocks.filter((block) => !(block.parent !== null && calls.has(block.parent)) && !(block.type === 'notice' && !isShown(block)));
+  const outer = turn.blocks.filter(
+    (block) => !(block.parent !== null && calls.has(block.parent)) && !(block.type === 'notice' && !isShown(block)),
+  );
   const rows: Row[] = [{ kind: 'prompt', key: turn.id, turn }];
   for (const [at, block] of outer.entries()) {
     const tight = block.type === 'tool' && outer[at + 1]?.type === 'tool';
@@ -96,7 +103,8 @@ function textOfBlock(block: Block): string {
       return block.text;
     case 'tool': {
       const content = block.result?.content;
-      return `${block.name} ${JSON.stringify(block.input)} ${typeof content === 'string' ? content : JSON.stringify(content ?? '')}`;
+      const output = typeof content === 'string' ? content : JSON.stringify(content ?? '');
+      return `${block.name} ${JSON.stringify(block.input)} ${output}`;
     }
     case 'ask':
       return `${block.request.tool_name} ${JSON.stringify(block.request.tool_input)}`;

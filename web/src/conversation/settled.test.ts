@@ -10,13 +10,20 @@ describe('the settled part of a text', () => {
   });
 
   it('does not cut fences, lists, quotations and tables', () => {
-    for (const text of ['```\na\n\nb\nc', '- one\n\n- two\n- three', '> a\n\n> b\n', '1. a\n\n2. b\n', '- a\n\n  b\nc']) {
+    for (const text of [
+      '```\na\n\nb\nc',
+      '- one\n\n- two\n- three',
+      '> a\n\n> b\n',
+      '1. a\n\n2. b\n',
+      '- a\n\n  b\nc',
+    ]) {
       expect(splitSettled(text)).toEqual(['', text]);
     }
   });
 
   it('joins to the whole text', () => {
     const text = 'A\n\nB\n\n```js\nx\n\ny\n```\n\nC\n\n- d\n\nE\nF';
-    for (let end = 0; end <= text.length; end += 1) expect(splitSettled(text.slice(0, end)).join('')).toBe(text.slice(0, end));
+    for (let end = 0; end <= text.length; end += 1)
+      expect(splitSettled(text.slice(0, end)).join('')).toBe(text.slice(0, end));
   });
 });

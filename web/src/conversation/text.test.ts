@@ -24,7 +24,9 @@ describe('a tool', () => {
   });
 
   it('tells what it edits, if it does', () => {
-    expect(editsOf('MultiEdit', { edits: [{ old_string: 'a', new_string: 'b' }] })).toEqual([{ before: 'a', after: 'b' }]);
+    expect(editsOf('MultiEdit', { edits: [{ old_string: 'a', new_string: 'b' }] })).toEqual([
+      { before: 'a', after: 'b' },
+    ]);
     expect(editsOf('Bash', { command: 'x' })).toBeNull();
   });
 });

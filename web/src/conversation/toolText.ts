@@ -67,7 +67,9 @@ export function toolSummary(name: string, input: JsonObject, cwd: string): strin
     case 'Agent':
       return text('description');
     case 'AskUserQuestion':
-      return Array.isArray(input.questions) ? String((input.questions[0] as JsonObject | undefined)?.question ?? '') : '';
+      return Array.isArray(input.questions)
+        ? String((input.questions[0] as JsonObject | undefined)?.question ?? '')
+        : '';
     case 'TodoWrite':
     case 'ExitPlanMode':
       return '';
@@ -85,12 +87,17 @@ export function relative(path: string, cwd: string): string {
 }
 
 function oneLine(text: string): string {
-  return text.trim().replace(/\s*\n\s*/g, ' ⏎ ').slice(0, 300);
+  return text
+    .trim()
+    .replace(/\s*\n\s*/g, ' ⏎ ')
+    .slice(0, 300);
 }
 
 /** The parts of a path inside of the session's folder; null when it is not in it. `a/b.rs:12` is a line of a file. */
 export function partsInside(path: string, cwd: string): string[] | null {
-  const within = relative(path, cwd).replace(/^\.\//, '').replace(/(?::\d+)+$/, '');
+  const within = relative(path, cwd)
+    .replace(/^\.\//, '')
+    .replace(/(?::\d+)+$/, '');
   const parts = within.split('/');
   return within === '' || within.startsWith('/') || parts.includes('..') || parts.includes('') ? null : parts;
 }

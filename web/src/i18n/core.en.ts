@@ -91,7 +91,8 @@ export const coreEn = {
   'session.details': 'Details',
   'session.close': 'Close session',
   'session.closeSubmit': 'Close for good',
-  'session.closeLead': 'Its agent ends, and no more prompts can be sent. What was said stays readable, and can be forked.',
+  'session.closeLead':
+    'Its agent ends, and no more prompts can be sent. What was said stays readable, and can be forked.',
   'session.closeFacts': 'Made {at}, {count} prompt. | Made {at}, {count} prompts.',
   'session.closed': 'The session is closed.',
   'session.closedHint': 'This session is closed. It can be read, and forked.',

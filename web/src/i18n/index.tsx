@@ -56,7 +56,8 @@ const STORED = 'paddock.language';
 function firstLanguage(): Language {
   const stored = readStored();
   if (stored === 'en' || stored === 'zh') return stored;
-  return navigator.languages.some((tag) => tag.toLowerCase().startsWith('zh')) && !navigator.languages[0]?.startsWith('en')
+  return navigator.languages.some((tag) => tag.toLowerCase().startsWith('zh')) &&
+    !navigator.languages[0]?.startsWith('en')
     ? 'zh'
     : 'en';
 }
@@ -131,7 +132,10 @@ export function translator(language: Language): Translate {
 export function formatter(language: Language): Format {
   const locale = locales[language];
   const number = new Intl.NumberFormat(locale);
-  const compact = new Intl.NumberFormat(language === 'zh' ? 'en' : locale, { notation: 'compact', maximumFractionDigits: 1 });
+  const compact = new Intl.NumberFormat(language === 'zh' ? 'en' : locale, {
+    notation: 'compact',
+    maximumFractionDigits: 1,
+  });
   const cents = new Intl.NumberFormat(locale, { style: 'currency', currency: 'USD' });
   const small = new Intl.NumberFormat(locale, { style: 'currency', currency: 'USD', maximumFractionDigits: 4 });
   const dateTime = new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeStyle: 'short' });
@@ -139,7 +143,9 @@ export function formatter(language: Language): Format {
   const time = new Intl.DateTimeFormat(locale, { timeStyle: 'short' });
   const relative = new Intl.RelativeTimeFormat(locale, { numeric: 'auto' });
   const part = (value: number, unit: string, digits = 0): string =>
-    new Intl.NumberFormat(locale, { style: 'unit', unit, unitDisplay: 'narrow', maximumFractionDigits: digits }).format(value);
+    new Intl.NumberFormat(locale, { style: 'unit', unit, unitDisplay: 'narrow', maximumFractionDigits: digits }).format(
+      value,
+    );
   return {
     number: (value) => number.format(value),
     compact: (value) => compact.format(value),
@@ -171,7 +177,8 @@ export function formatter(language: Language): Format {
       if (ms < 60_000) return part(ms / 1000, 'second', ms < 10_000 ? 1 : 0);
       const minutes = Math.floor(ms / 60_000);
       const seconds = Math.round((ms % 60_000) / 1000);
-      if (minutes < 60) return seconds === 0 ? part(minutes, 'minute') : `${part(minutes, 'minute')} ${part(seconds, 'second')}`;
+      if (minutes < 60)
+        return seconds === 0 ? part(minutes, 'minute') : `${part(minutes, 'minute')} ${part(seconds, 'second')}`;
       return `${part(Math.floor(minutes / 60), 'hour')} ${part(minutes % 60, 'minute')}`;
     },
   };

@@ -23,10 +23,12 @@ export function DetailsDialog(props: { onClose: () => void }): ReactNode {
   const asked = useLoad(
     (signal) =>
       session.agent_live
-        ? api.get<ContextView>(sessionPath(session.session_id, 'context'), undefined, signal).catch((error: unknown) => {
-            if (error instanceof PaddockError) return null;
-            throw error;
-          })
+        ? api
+            .get<ContextView>(sessionPath(session.session_id, 'context'), undefined, signal)
+            .catch((error: unknown) => {
+              if (error instanceof PaddockError) return null;
+              throw error;
+            })
         : Promise.resolve(null),
     [api, session.session_id, session.agent_live],
   );
@@ -53,15 +55,25 @@ export function DetailsDialog(props: { onClose: () => void }): ReactNode {
           {fact(t('session.cwd'), <code>{session.cwd}</code>)}
           {fact(t('session.created'), format.dateTime(session.created_at))}
           {fact(t('session.lastActive'), format.dateTime(session.last_active_at))}
-          {session.expires_at && session.status === 'active' && fact(t('session.expires'), format.dateTime(session.expires_at))}
+          {session.expires_at &&
+            session.status === 'active' &&
+            fact(t('session.expires'), format.dateTime(session.expires_at))}
           {session.closed_at && fact(t('session.closedAt'), format.dateTime(session.closed_at))}
           {fact(t('session.prompts'), format.number(session.message_count))}
           {context &&
             fact(
               t('session.context'),
               <>
-                <meter min={0} max={context.max_tokens} value={context.total_tokens} aria-label={t('session.context')} />{' '}
-                {t('session.contextOf', { used: format.compact(context.total_tokens), most: format.compact(context.max_tokens) })}
+                <meter
+                  min={0}
+                  max={context.max_tokens}
+                  value={context.total_tokens}
+                  aria-label={t('session.context')}
+                />{' '}
+                {t('session.contextOf', {
+                  used: format.compact(context.total_tokens),
+                  most: format.compact(context.max_tokens),
+                })}
               </>,
             )}
         </dl>

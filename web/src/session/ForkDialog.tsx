@@ -13,15 +13,25 @@ import { useSession } from './SessionContext';
 
 type Point = 'after' | 'before' | 'before-files';
 
-/** The dialog. With a turn the fork ends there; without, it has the whole conversation. `kept`: how the files were before it. */
-export function ForkDialog(props: { turn: Turn | null; kept: boolean; conversation: Conversation | null; onClose: () => void }): ReactNode {
+/**
+ * The dialog. With a turn the fork ends there; without, it has the whole conversation. `kept` is whether it is known how
+ * the files were before that turn.
+ */
+export function ForkDialog(props: {
+  turn: Turn | null;
+  kept: boolean;
+  conversation: Conversation | null;
+  onClose: () => void;
+}): ReactNode {
   const t = useT();
   const api = useApi();
   const { session } = useSession();
   const { turn } = props;
   const earlier = turn === null ? null : turnBefore(props.conversation, turn);
   const [point, setPoint] = useState<Point>('after');
-  const [title, setTitle] = useState(t('fork.titleOf', { title: session.title ?? t('session.untitled') }).slice(0, 200));
+  const [title, setTitle] = useState(
+    t('fork.titleOf', { title: session.title ?? t('session.untitled') }).slice(0, 200),
+  );
   const [copy, setCopy] = useState(false);
   const [subdir, setSubdir] = useState(`fork-${Date.now().toString(36)}`);
   const [busy, setBusy] = useState(false);
@@ -52,11 +62,28 @@ export function ForkDialog(props: { turn: Turn | null; kept: boolean; conversati
   };
 
   return (
-    <FormDialog title={t('fork.title')} submit={t('fork.submit')} onClose={props.onClose} onSubmit={() => void submit()} busy={busy} error={error}>
+    <FormDialog
+      title={t('fork.title')}
+      submit={t('fork.submit')}
+      onClose={props.onClose}
+      onSubmit={() => void submit()}
+      busy={busy}
+      error={error}
+    >
       <p className="muted">{t('fork.lead')}</p>
-      <Field label={t('session.titleLabel')} value={title} maxLength={200} onChange={(event) => setTitle(event.target.value)} />
+      <Field
+        label={t('session.titleLabel')}
+        value={title}
+        maxLength={200}
+        onChange={(event) => setTitle(event.target.value)}
+      />
       {turn !== null && points.length > 1 && (
-        <Select label={t('fork.point')} options={points} value={point} onChange={(event) => setPoint(event.target.value as Point)} />
+        <Select
+          label={t('fork.point')}
+          options={points}
+          value={point}
+          onChange={(event) => setPoint(event.target.value as Point)}
+        />
       )}
       <Checkbox
         label={t('fork.copy')}
@@ -66,7 +93,13 @@ export function ForkDialog(props: { turn: Turn | null; kept: boolean; conversati
         onChange={(event) => setCopy(event.target.checked)}
       />
       {withFiles && (
-        <Field label={t('session.subdir')} hint={t('fork.subdirHint')} value={subdir} onChange={(event) => setSubdir(event.target.value)} className="mono" />
+        <Field
+          label={t('session.subdir')}
+          hint={t('fork.subdirHint')}
+          value={subdir}
+          onChange={(event) => setSubdir(event.target.value)}
+          className="mono"
+        />
       )}
     </FormDialog>
   );

@@ -25,7 +25,10 @@ export function RewindDialog(props: { turn: Turn; onClose: () => void }): ReactN
     setError(null);
     try {
       setSession(
-        await api.post<SessionView>(sessionPath(session.session_id, 'turns', props.turn.id, 'rewind'), { files, conversation }),
+        await api.post<SessionView>(sessionPath(session.session_id, 'turns', props.turn.id, 'rewind'), {
+          files,
+          conversation,
+        }),
       );
       toast.say(t('rewind.done'));
       props.onClose();
@@ -47,7 +50,12 @@ export function RewindDialog(props: { turn: Turn; onClose: () => void }): ReactN
     >
       <p>{t('rewind.lead')}</p>
       <blockquote className="rewind-prompt">{props.turn.prompt.slice(0, 300)}</blockquote>
-      <Checkbox label={t('rewind.files')} hint={t('rewind.filesHint')} checked={files} onChange={(event) => setFiles(event.target.checked)} />
+      <Checkbox
+        label={t('rewind.files')}
+        hint={t('rewind.filesHint')}
+        checked={files}
+        onChange={(event) => setFiles(event.target.checked)}
+      />
       <Checkbox
         label={t('rewind.conversation')}
         hint={t('rewind.conversationHint')}

@@ -30,7 +30,8 @@ export function SessionHead(): ReactNode {
   const mayWrite = me.role !== 'reader' && me.role !== 'guest';
   useEffect(() => {
     // On the conversation the field for prompts has it.
-    if (document.body.dataset.navigated && document.activeElement === document.body) heading.current?.focus({ preventScroll: true });
+    if (document.body.dataset.navigated && document.activeElement === document.body)
+      heading.current?.focus({ preventScroll: true });
   }, []);
   return (
     <header className="session-head">
@@ -92,7 +93,11 @@ function RenameDialog(props: { onClose: () => void }): ReactNode {
   const submit = async (): Promise<void> => {
     setBusy(true);
     try {
-      setSession(await api.patch<SessionView>(sessionPath(session.session_id), { title: title.trim() === '' ? null : title.trim() }));
+      setSession(
+        await api.patch<SessionView>(sessionPath(session.session_id), {
+          title: title.trim() === '' ? null : title.trim(),
+        }),
+      );
       props.onClose();
     } catch (problem) {
       setError(problem);
@@ -100,8 +105,20 @@ function RenameDialog(props: { onClose: () => void }): ReactNode {
     }
   };
   return (
-    <FormDialog title={t('session.rename')} submit={t('common.save')} onClose={props.onClose} onSubmit={() => void submit()} busy={busy} error={error}>
-      <Field label={t('session.titleLabel')} value={title} autoFocus onChange={(event) => setTitle(event.target.value)} />
+    <FormDialog
+      title={t('session.rename')}
+      submit={t('common.save')}
+      onClose={props.onClose}
+      onSubmit={() => void submit()}
+      busy={busy}
+      error={error}
+    >
+      <Field
+        label={t('session.titleLabel')}
+        value={title}
+        autoFocus
+        onChange={(event) => setTitle(event.target.value)}
+      />
     </FormDialog>
   );
 }
@@ -127,9 +144,19 @@ function CloseDialog(props: { onClose: () => void }): ReactNode {
     }
   };
   return (
-    <FormDialog title={t('session.close')} submit={t('session.closeSubmit')} danger onClose={props.onClose} onSubmit={() => void submit()} busy={busy} error={error}>
+    <FormDialog
+      title={t('session.close')}
+      submit={t('session.closeSubmit')}
+      danger
+      onClose={props.onClose}
+      onSubmit={() => void submit()}
+      busy={busy}
+      error={error}
+    >
       <p>{t('session.closeLead')}</p>
-      <p className="muted">{t('session.closeFacts', { at: format.dateTime(session.created_at), count: session.message_count })}</p>
+      <p className="muted">
+        {t('session.closeFacts', { at: format.dateTime(session.created_at), count: session.message_count })}
+      </p>
     </FormDialog>
   );
 }

@@ -41,6 +41,11 @@ export function stateOf(session: SessionView, asking: Set<string>): SessionState
 
 /** A title made of a prompt: the beginning of its first line. */
 export function titleOf(prompt: string): string {
-  const line = prompt.trim().split('\n')[0]?.replace(/^[#>%*\-\s]+/, '').trim() ?? '';
+  const line =
+    prompt
+      .trim()
+      .split('\n')[0]
+      ?.replace(/^[#>%*\-\s]+/, '')
+      .trim() ?? '';
   return line.length > 64 ? `${line.slice(0, 63).trimEnd()}…` : line;
 }

@@ -17,7 +17,9 @@ interface Shared {
 
 function classes(props: Shared, extra?: string): string {
   const bare = props.children === undefined || props.children === false ? 'button-bare' : '';
-  return ['button', `button-${props.look ?? 'plain'}`, props.small ? 'button-small' : '', bare, extra].filter(Boolean).join(' ');
+  return ['button', `button-${props.look ?? 'plain'}`, props.small ? 'button-small' : '', bare, extra]
+    .filter(Boolean)
+    .join(' ');
 }
 
 /** A button. One with an icon alone needs an `aria-label`, which is also its tooltip. */

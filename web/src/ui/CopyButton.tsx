@@ -27,7 +27,13 @@ export function CopyButton(props: { text: string | (() => string); label?: strin
   };
   const label = done ? t('common.copied') : (props.label ?? t('common.copy'));
   return (
-    <Button look="quiet" small={props.small ?? true} icon={done ? 'check' : 'copy'} aria-label={label} onClick={() => void copy()} />
+    <Button
+      look="quiet"
+      small={props.small ?? true}
+      icon={done ? 'check' : 'copy'}
+      aria-label={label}
+      onClick={() => void copy()}
+    />
   );
 }
 

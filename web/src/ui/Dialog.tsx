@@ -7,12 +7,7 @@ import { Button } from './Button';
 import { ErrorNote } from './Status';
 
 /** A modal dialog. It is open while it is there; Escape and the close button call `onClose`. */
-export function Dialog(props: {
-  title: string;
-  onClose: () => void;
-  wide?: boolean;
-  children: ReactNode;
-}): ReactNode {
+export function Dialog(props: { title: string; onClose: () => void; wide?: boolean; children: ReactNode }): ReactNode {
   const t = useT();
   const dialog = useRef<HTMLDialogElement>(null);
   const title = useId();
@@ -80,7 +75,12 @@ export function FormDialog(props: {
         </div>
         <footer className="dialog-foot">
           <Button onClick={props.onClose}>{t('common.cancel')}</Button>
-          <Button type="submit" look={props.danger ? 'danger' : 'primary'} busy={props.busy ?? false} disabled={props.disabled ?? false}>
+          <Button
+            type="submit"
+            look={props.danger ? 'danger' : 'primary'}
+            busy={props.busy ?? false}
+            disabled={props.disabled ?? false}
+          >
             {props.submit}
           </Button>
         </footer>

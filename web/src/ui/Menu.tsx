@@ -108,7 +108,15 @@ export function Menu(props: {
         )}
       </Button>
       {open && (
-        <div ref={box} id={id} popover="manual" className="menu" role="menu" aria-label={props.label} onKeyDown={onKeyDown}>
+        <div
+          ref={box}
+          id={id}
+          popover="manual"
+          className="menu"
+          role="menu"
+          aria-label={props.label}
+          onKeyDown={onKeyDown}
+        >
           {props.items.map((item, at) => {
             if (!item) return null;
             if (item === '-') return <div key={at} className="menu-line" role="separator" />;
@@ -122,7 +130,9 @@ export function Menu(props: {
             const shared = {
               className: item.danger ? 'menu-item menu-item-danger' : 'menu-item',
               tabIndex: -1,
-              ...(item.checked === undefined ? { role: 'menuitem' } : { role: 'menuitemradio', 'aria-checked': item.checked }),
+              ...(item.checked === undefined
+                ? { role: 'menuitem' }
+                : { role: 'menuitemradio', 'aria-checked': item.checked }),
             };
             if (item.to !== undefined || item.href !== undefined) {
               return (

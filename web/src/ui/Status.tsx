@@ -41,7 +41,12 @@ export function Loading(): ReactNode {
 }
 
 /** There is nothing here, and what to do about it. */
-export function EmptyState(props: { icon?: IconName; title: string; hint?: ReactNode; children?: ReactNode }): ReactNode {
+export function EmptyState(props: {
+  icon?: IconName;
+  title: string;
+  hint?: ReactNode;
+  children?: ReactNode;
+}): ReactNode {
   return (
     <div className="empty">
       {props.icon && (

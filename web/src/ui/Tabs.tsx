@@ -4,7 +4,10 @@ import type { KeyboardEvent, ReactNode } from 'react';
 import { useId, useRef } from 'react';
 
 /** Links to the pages of one thing; the one that is shown is marked. */
-export function TabLinks(props: { label: string; tabs: { to: string; label: ReactNode; current: boolean }[] }): ReactNode {
+export function TabLinks(props: {
+  label: string;
+  tabs: { to: string; label: ReactNode; current: boolean }[];
+}): ReactNode {
   return (
     <nav className="tabs" aria-label={props.label}>
       {props.tabs.map((tab) => (

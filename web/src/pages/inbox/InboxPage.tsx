@@ -58,13 +58,20 @@ function Waiting(props: { question: PermissionView; readOnly: boolean; onAnswere
   const api = useApi();
   const format = useFormat();
   const { question } = props;
-  const session = useLoad((signal) => api.get<SessionView>(sessionPath(question.session_id), undefined, signal), [api, question.session_id]).data;
+  const session = useLoad(
+    (signal) => api.get<SessionView>(sessionPath(question.session_id), undefined, signal),
+    [api, question.session_id],
+  ).data;
   // What a plan says stands in the call that proposes it.
   const input = useLoad(
     async (signal) => {
       if (question.kind !== 'plan' || question.tool_input.plan !== undefined) return null;
       const query = { turn: question.turn_id, types: 'tool_use', limit: 200 };
-      const page = await api.list<{ tool_use_id: string; tool_input: JsonObject }>(sessionPath(question.session_id, 'events'), query, signal);
+      const page = await api.list<{ tool_use_id: string; tool_input: JsonObject }>(
+        sessionPath(question.session_id, 'events'),
+        query,
+        signal,
+      );
       return page.data.find((call) => call.tool_use_id === question.tool_use_id)?.tool_input ?? null;
     },
     [api, question.permission_id],
@@ -82,7 +89,15 @@ function Waiting(props: { question: PermissionView; readOnly: boolean; onAnswere
           {format.relative(question.created_at)}
         </time>
       </header>
-      <Question input={input ?? undefined} cwd={session?.cwd ?? ''} request={question} resolution={null} over={false} readOnly={props.readOnly} onAnswered={props.onAnswered} />
+      <Question
+        input={input ?? undefined}
+        cwd={session?.cwd ?? ''}
+        request={question}
+        resolution={null}
+        over={false}
+        readOnly={props.readOnly}
+        onAnswered={props.onAnswered}
+      />
     </article>
   );
 }

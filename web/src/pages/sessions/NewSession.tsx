@@ -70,8 +70,10 @@ export function NewSession(props: { users: string[]; onClose: () => void }): Rea
   const hasGit = useHas('get', '/api/v1/sessions/{session_id}/git/status') === true;
   const hasTemplates = useHas('get', '/api/v1/templates') === true;
   const templates =
-    useLoad((signal) => (hasTemplates ? api.list<TemplateView>('/api/v1/templates', {}, signal) : Promise.resolve(null)), [api, hasTemplates]).data
-      ?.data ?? [];
+    useLoad(
+      (signal) => (hasTemplates ? api.list<TemplateView>('/api/v1/templates', {}, signal) : Promise.resolve(null)),
+      [api, hasTemplates],
+    ).data?.data ?? [];
   const [form, setForm] = useState<Form>({ ...blank, user_id: me.user_id ?? (lastUser || props.users[0] || '') });
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
@@ -128,7 +130,14 @@ export function NewSession(props: { users: string[]; onClose: () => void }): Rea
       <div className="form-grid">
         {me.user_id === null && (
           <>
-            <Field label={t('session.user')} hint={t('new.userHint')} required list={users} autoComplete="off" {...bind('user_id')} />
+            <Field
+              label={t('session.user')}
+              hint={t('new.userHint')}
+              required
+              list={users}
+              autoComplete="off"
+              {...bind('user_id')}
+            />
             <datalist id={users}>
               {props.users.map((user) => (
                 <option key={user} value={user} />
@@ -141,13 +150,18 @@ export function NewSession(props: { users: string[]; onClose: () => void }): Rea
           label={t('session.model')}
           options={[
             { value: '', label: t('session.modelDefault') },
-            ...models.filter((model) => model.id !== 'default').map((model) => ({ value: model.id, label: model.name })),
+            ...models
+              .filter((model) => model.id !== 'default')
+              .map((model) => ({ value: model.id, label: model.name })),
           ]}
           {...bind('model')}
         />
         <Select
           label={t('session.mode')}
-          options={[{ value: '', label: t('new.asServer') }, ...modes.map((mode) => ({ value: mode, label: t(`mode.${mode}`) }))]}
+          options={[
+            { value: '', label: t('new.asServer') },
+            ...modes.map((mode) => ({ value: mode, label: t(`mode.${mode}`) })),
+          ]}
           {...bind('permission_mode')}
         />
         {hasTemplates && templates.length > 0 && (
@@ -155,7 +169,10 @@ export function NewSession(props: { users: string[]; onClose: () => void }): Rea
             label={t('new.template')}
             options={[
               { value: '', label: t('common.none') },
-              ...templates.map((template) => ({ value: template.name, label: template.description ? `${template.name} – ${template.description}` : template.name })),
+              ...templates.map((template) => ({
+                value: template.name,
+                label: template.description ? `${template.name} – ${template.description}` : template.name,
+              })),
             ]}
             hint={t('new.emptyFolder')}
             disabled={form.git_url.trim() !== ''}
@@ -167,10 +184,22 @@ export function NewSession(props: { users: string[]; onClose: () => void }): Rea
         <details className="fold">
           <summary>{t('new.git')}</summary>
           <div className="form-grid">
-            <Field label={t('new.gitUrl')} type="url" placeholder="https://github.com/owner/repo.git" hint={t('new.emptyFolder')} {...bind('git_url')} />
+            <Field
+              label={t('new.gitUrl')}
+              type="url"
+              placeholder="https://github.com/owner/repo.git"
+              hint={t('new.emptyFolder')}
+              {...bind('git_url')}
+            />
             <Field label={t('new.gitRef')} optional {...bind('git_ref')} />
             <Field label={t('new.gitUsername')} optional autoComplete="off" {...bind('git_username')} />
-            <Field label={t('new.gitPassword')} optional type="password" autoComplete="new-password" {...bind('git_password')} />
+            <Field
+              label={t('new.gitPassword')}
+              optional
+              type="password"
+              autoComplete="new-password"
+              {...bind('git_password')}
+            />
           </div>
         </details>
       )}
@@ -187,13 +216,39 @@ export function NewSession(props: { users: string[]; onClose: () => void }): Rea
               ]}
               {...bind('effort')}
             />
-            <Field label={t('new.maxTurns')} hint={t('new.maxTurnsHint')} optional inputMode="numeric" {...bind('max_turns')} />
-            <Field label={t('new.maxBudget')} hint={t('new.maxBudgetHint')} optional inputMode="decimal" {...bind('max_budget_usd')} />
-            <Field label={t('new.allowedTools')} hint={t('new.toolsHint')} optional className="mono" {...bind('allowed_tools')} />
+            <Field
+              label={t('new.maxTurns')}
+              hint={t('new.maxTurnsHint')}
+              optional
+              inputMode="numeric"
+              {...bind('max_turns')}
+            />
+            <Field
+              label={t('new.maxBudget')}
+              hint={t('new.maxBudgetHint')}
+              optional
+              inputMode="decimal"
+              {...bind('max_budget_usd')}
+            />
+            <Field
+              label={t('new.allowedTools')}
+              hint={t('new.toolsHint')}
+              optional
+              className="mono"
+              {...bind('allowed_tools')}
+            />
             <Field label={t('new.disallowedTools')} optional className="mono" {...bind('disallowed_tools')} />
           </div>
           <TextArea label={t('new.appendPrompt')} optional rows={3} {...bind('append_system_prompt')} />
-          <TextArea label={t('session.metadata')} hint={t('new.metadataHint')} optional rows={2} className="mono" {...bind('metadata')} error={metadataError} />
+          <TextArea
+            label={t('session.metadata')}
+            hint={t('new.metadataHint')}
+            optional
+            rows={2}
+            className="mono"
+            {...bind('metadata')}
+            error={metadataError}
+          />
           {hasCheckpoints && (
             <Checkbox
               label={t('new.checkpoints')}
@@ -215,7 +270,8 @@ function requestOf(form: Form, metadata: Record<string, string>): CreateSessionR
     const names = splitTools(text);
     return names.length > 0 ? names : undefined;
   };
-  const number = (text: string): number | undefined => (text.trim() === '' ? undefined : Number(text.replace(',', '.')));
+  const number = (text: string): number | undefined =>
+    text.trim() === '' ? undefined : Number(text.replace(',', '.'));
   const options: SessionOptions = dropUndefined({
     model: given(form.model),
     permission_mode: given(form.permission_mode) as SessionOptions['permission_mode'],
@@ -227,7 +283,8 @@ function requestOf(form: Form, metadata: Record<string, string>): CreateSessionR
     append_system_prompt: given(form.append_system_prompt),
     checkpoints: form.checkpoints === 'yes' ? true : undefined,
   });
-  const credential = given(form.git_password) && dropUndefined({ username: given(form.git_username), password: form.git_password });
+  const credential =
+    given(form.git_password) && dropUndefined({ username: given(form.git_username), password: form.git_password });
   return dropUndefined({
     user_id: form.user_id.trim(),
     title: given(form.title) ?? given(titleOf(form.prompt)),
@@ -235,14 +292,26 @@ function requestOf(form: Form, metadata: Record<string, string>): CreateSessionR
     metadata: Object.keys(metadata).length > 0 ? metadata : undefined,
     options: Object.keys(options).length > 0 ? options : undefined,
     template: given(form.git_url) === undefined ? given(form.template) : undefined,
-    source: given(form.git_url) && dropUndefined({ git_url: form.git_url.trim(), ref: given(form.git_ref), credential: credential || undefined }),
+    source:
+      given(form.git_url) &&
+      dropUndefined({ git_url: form.git_url.trim(), ref: given(form.git_ref), credential: credential || undefined }),
   }) as CreateSessionRequest;
 }
 
 /** A folder for what a session begins with: a repository's name, or a template's. */
 function folderOf(begin: string): string {
-  const name = begin.trim().replace(/[?#].*$/, '').replace(/\/+$/, '').replace(/\.git$/, '').split('/').pop() ?? '';
-  return name.replace(/[^\w.-]+/g, '-').replace(/^[.-]+/, '').slice(0, 60);
+  const name =
+    begin
+      .trim()
+      .replace(/[?#].*$/, '')
+      .replace(/\/+$/, '')
+      .replace(/\.git$/, '')
+      .split('/')
+      .pop() ?? '';
+  return name
+    .replace(/[^\w.-]+/g, '-')
+    .replace(/^[.-]+/, '')
+    .slice(0, 60);
 }
 
 /** Names apart by commas or spaces; a pattern's brackets hold both. */
@@ -267,6 +336,8 @@ function dropUndefined<T extends object>(value: T): T {
 
 function fieldError(error: unknown, name: string): string | null {
   if (!(error instanceof PaddockError)) return null;
-  const wrong = error.errors.find((one) => one.field === name || one.field === `options.${name}` || one.field === `source.${name}`);
+  const wrong = error.errors.find(
+    (one) => one.field === name || one.field === `options.${name}` || one.field === `source.${name}`,
+  );
   return wrong?.message ?? null;
 }

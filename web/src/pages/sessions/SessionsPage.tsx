@@ -51,20 +51,40 @@ export default function SessionsPage(): ReactNode {
       <form className="filters" role="search" onSubmit={(event) => event.preventDefault()}>
         <div className="filters-search">
           <Icon name="search" size={16} />
-          <Field label={t('sessions.search')} hideLabel type="search" placeholder={t('sessions.search')} value={filters.q} onChange={(event) => change({ q: event.target.value })} />
+          <Field
+            label={t('sessions.search')}
+            hideLabel
+            type="search"
+            placeholder={t('sessions.search')}
+            value={filters.q}
+            onChange={(event) => change({ q: event.target.value })}
+          />
         </div>
         <Select
           label={t('sessions.status')}
           hideLabel
           value={filters.status}
           onChange={(event) => change({ status: event.target.value })}
-          options={(['active', 'closed', 'expired', 'all'] as const).map((value) => ({ value, label: t(`sessions.status.${value}`) }))}
+          options={(['active', 'closed', 'expired', 'all'] as const).map((value) => ({
+            value,
+            label: t(`sessions.status.${value}`),
+          }))}
         />
-        <Button look="quiet" icon="filter" aria-expanded={more} aria-label={t('sessions.filters')} onClick={() => setMore(!more)} />
+        <Button
+          look="quiet"
+          icon="filter"
+          aria-expanded={more}
+          aria-label={t('sessions.filters')}
+          onClick={() => setMore(!more)}
+        />
         {more && (
           <div className="filters-more">
             {me.user_id === null && (
-              <Field label={t('session.user')} value={filters.user_id} onChange={(event) => change({ user_id: event.target.value })} />
+              <Field
+                label={t('session.user')}
+                value={filters.user_id}
+                onChange={(event) => change({ user_id: event.target.value })}
+              />
             )}
             <Field
               label={t('session.metadata')}
@@ -124,7 +144,9 @@ function SessionList(props: { sessions: SessionView[] }): ReactNode {
         <li key={session.session_id}>
           <Link to={href('sessions', session.session_id)} className="session-row">
             <span className="session-row-main">
-              <span className={session.title ? 'session-row-title' : 'session-row-title muted'}>{session.title ?? t('session.untitled')}</span>
+              <span className={session.title ? 'session-row-title' : 'session-row-title muted'}>
+                {session.title ?? t('session.untitled')}
+              </span>
               <span className="session-row-facts">
                 <span className="fact">
                   <Icon name="user" size={13} />
@@ -235,7 +257,10 @@ function useSessions(filters: Filters): Sessions {
     setLoadingMore(true);
     try {
       const page = await api.list<SessionView>('/api/v1/sessions', { ...queryOf(filters), cursor });
-      setSessions((old) => [...(old ?? []), ...page.data.filter((session) => !old?.some((known) => known.session_id === session.session_id))]);
+      setSessions((old) => [
+        ...(old ?? []),
+        ...page.data.filter((session) => !old?.some((known) => known.session_id === session.session_id)),
+      ]);
       setCursor(page.next_cursor);
     } catch (problem) {
       setError(problem);
