@@ -25,11 +25,12 @@ const drafts = new Map<string, Draft>();
 /** On a touch screen Enter is the only way to a new line; the button sends. */
 const touch = matchMedia('(hover: none) and (pointer: coarse)').matches;
 
-/** The field, with what can be attached and switched below it. */
-export function Composer(props: { busy: boolean; onSubmitted: (turn: TurnView) => void }): ReactNode {
+/** The field, with what can be attached and switched below it. `running` is the turn that runs. */
+export function Composer(props: { running: string | null; onSubmitted: (turn: TurnView) => void }): ReactNode {
   const t = useT();
   const format = useFormat();
   const api = useApi();
+  const busy = props.running !== null;
   const { session, setSession } = useSession();
   const id = session.session_id;
   const [draft, setDraft] = useState<Draft>(() => drafts.get(id) ?? { text: '', files: [] });
@@ -44,9 +45,8 @@ export function Composer(props: { busy: boolean; onSubmitted: (turn: TurnView) =
     if (draft.text === '' && draft.files.length === 0) drafts.delete(id);
     else drafts.set(id, draft);
   }, [id, draft]);
-  useEffect(() => {
-    if (!props.busy) setStopping(false);
-  }, [props.busy]);
+  // What was to be stopped is over, and the next one may run already.
+  useEffect(() => setStopping(false), [props.running]);
   useLayoutEffect(() => {
     const shown = field.current;
     if (shown === null) return;
@@ -126,7 +126,7 @@ export function Composer(props: { busy: boolean; onSubmitted: (turn: TurnView) =
     if (event.key === 'Enter' && !event.shiftKey && !event.altKey && !touch) {
       event.preventDefault();
       void send();
-    } else if (event.key === 'Escape' && props.busy && !stopping) {
+    } else if (event.key === 'Escape' && busy && !stopping) {
       event.preventDefault();
       void stop();
     }
@@ -195,7 +195,7 @@ export function Composer(props: { busy: boolean; onSubmitted: (turn: TurnView) =
           rows={1}
           value={draft.text}
           placeholder={
-            over ? t('composer.drop') : props.busy ? t('composer.placeholderBusy') : t('composer.placeholder')
+            over ? t('composer.drop') : busy ? t('composer.placeholderBusy') : t('composer.placeholder')
           }
           aria-describedby="composer-hint"
           enterKeyHint={touch ? 'enter' : 'send'}
@@ -227,9 +227,9 @@ export function Composer(props: { busy: boolean; onSubmitted: (turn: TurnView) =
           <ModeMenu />
           <ModelMenu />
           <span id="composer-hint" className="composer-hint">
-            {props.busy ? t('composer.hintBusy') : t('composer.hint')}
+            {busy ? t('composer.hintBusy') : t('composer.hint')}
           </span>
-          {props.busy && (
+          {busy && (
             <Button small icon="stop" busy={stopping} onClick={() => void stop()}>
               {t('composer.stop')}
             </Button>
@@ -240,7 +240,7 @@ export function Composer(props: { busy: boolean; onSubmitted: (turn: TurnView) =
             small
             icon="send"
             disabled={draft.text.trim() === ''}
-            aria-label={props.busy ? t('composer.queue') : t('composer.send')}
+            aria-label={busy ? t('composer.queue') : t('composer.send')}
           />
         </div>
       </form>

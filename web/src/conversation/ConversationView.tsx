@@ -95,7 +95,7 @@ export function ConversationView(props: { turn?: string | undefined }): ReactNod
           ) : (
             <Composer
               key={session.session_id}
-              busy={running !== null}
+              running={running?.id ?? null}
               onSubmitted={(turn) => {
                 store.submitted(turn);
                 setJump((old) => old + 1);
