@@ -194,9 +194,7 @@ export function Composer(props: { running: string | null; onSubmitted: (turn: Tu
           ref={field}
           rows={1}
           value={draft.text}
-          placeholder={
-            over ? t('composer.drop') : busy ? t('composer.placeholderBusy') : t('composer.placeholder')
-          }
+          placeholder={over ? t('composer.drop') : busy ? t('composer.placeholderBusy') : t('composer.placeholder')}
           aria-describedby="composer-hint"
           enterKeyHint={touch ? 'enter' : 'send'}
           onChange={(event) => {

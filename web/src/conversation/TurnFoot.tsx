@@ -86,6 +86,8 @@ function Took(props: { turn: Turn; gone: boolean }): ReactNode {
     <div className="took">
       {turn.copied ? (
         <span>{t('conversation.copied')}</span>
+      ) : turn.usage === null && turn.error === null ? (
+        <span>{format.dateTime(turn.startedAt)}</span>
       ) : (
         <span title={format.dateTime(turn.startedAt)}>{format.duration(took)}</span>
       )}

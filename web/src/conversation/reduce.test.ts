@@ -165,6 +165,23 @@ describe('a conversation of a log', () => {
     expect(turn(now, 1).blocks).toEqual([]);
   });
 
+  it('knows that turns are over whose ends are no longer kept', () => {
+    const only = (prompt: string, turn_id: string) => [
+      event('message', { text: prompt, turn_id }),
+      text('Said', { turn_id }),
+    ];
+    const now = reduce(
+      nothing,
+      [...only('One', 't1'), event('message', { text: 'Two', turn_id: 't2' }), ...only('Three', 't3')],
+      {
+        deltas: false,
+      },
+    );
+    expect([0, 1, 2].map((at) => turn(now, at).status)).toEqual(['completed', 'completed', 'completed']);
+    expect(runningTurn(now)).toBeNull();
+    expect(runningTurn(reduce(now, begin('Four', { turn_id: 't4' })))?.id).toBe('t4');
+  });
+
   it('drops what was said and does not count', () => {
     const now = reduce(nothing, [
       ...begin(),

@@ -111,6 +111,7 @@ class Draft {
       case 'assistant_message':
         this.#change(this.#homeOf(event.parent_tool_use_id, event.turn_id), (turn) => {
           const parent = event.parent_tool_use_id ?? null;
+          if (parent === null) trimmed(turn, event.created_at);
           if (parent === null) turn.model = event.model ?? turn.model;
           if (parent === null) turn.lastMessageId = event.id;
           for (const [at, content] of event.content.entries())
@@ -265,6 +266,9 @@ class Draft {
       model: null,
       lastMessageId: event.id,
     };
+    // One turn at a time: those before are over, even where what ended them is no longer kept.
+    const last = this.#search(() => true);
+    if (last?.endedAt === null) this.#change(last.id, (before) => over(before, event.created_at));
     this.#own.add(turn);
     this.#entries.push(turn);
   }
@@ -478,6 +482,16 @@ function resume(turn: Turn, told: string, id: number, at: string): void {
   const notice: Notice = { type: 'notice', key: `resumed-${id}`, parent: null, what: 'resumed', at, detail: {} };
   turn.blocks = [...turn.blocks, notice];
   if (told.length > said.length && told.startsWith(said)) stream(turn, 'text', told.slice(said.length), id);
+}
+
+/** A turn that speaks before it begins has lost its beginning, and its end, to the log's retention: it is long over. */
+function trimmed(turn: Turn, at: string): void {
+  if (turn.status === 'waiting' && !turn.copied) over(turn, at);
+}
+
+function over(turn: Turn, at: string): void {
+  finish(turn, at);
+  turn.status = 'completed';
 }
 
 /** The turn is over: nothing is being said any more, and nobody waits for an answer. */
