@@ -176,10 +176,8 @@ impl Application {
         let tasks = Tasks::on(tokio::runtime::Handle::current());
         let shutdown = Shutdown::new();
         let (store, instances) = stores::open_shared(&settings).await?;
-        let workspaces = Arc::new(Workspaces::open(
-            &settings.user.base_dir,
-            settings.user.auto_create_dir,
-        )?);
+        let user = &settings.user;
+        let workspaces = Arc::new(Workspaces::open(&user.base_dir, user.auto_create_dir)?);
         let homes = Homes::open(&settings.agent.homes_dir).map_err(StartupError::Homes)?;
         let scripted_model = scripted_model(&settings)?;
         let guardian = parts::guardian(settings.agent.guardian_path.clone());

@@ -68,6 +68,7 @@ async fn repository(app: &TestApp) -> (String, PathBuf) {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one tour through all operations")]
 async fn a_repository_is_looked_at_changed_and_put_back() {
     let app = app(|_| ());
     let client = app.client();
