@@ -2,10 +2,6 @@
 import assert from 'node:assert/strict';
 import { until } from './harness.mjs';
 
-const FILES = ['get', '/api/v1/sessions/{session_id}/files'];
-const GIT = ['get', '/api/v1/sessions/{session_id}/git/status'];
-const CHECKPOINTS = ['get', '/api/v1/sessions/{session_id}/checkpoints'];
-const SHARES = ['post', '/api/v1/sessions/{session_id}/shares'];
 /** One point, red. */
 const PICTURE = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC', 'base64');
 let number = 0;
@@ -24,7 +20,6 @@ const entry = (page, name) => page.getByRole('treeitem', { name: new RegExp(`^${
 export default [
   {
     name: 'files are browsed, shown as text and pictures, and searched',
-    needs: FILES,
     async run(h) {
       const { key, id } = await worked(h, {
         prompts: ['% bash mkdir -p src/deep && seq 1 300 > src/deep/numbers.txt && printf "<b onclick=alert(1)>bold</b>\\n" > page.html && head -c 2000 /dev/urandom > noise.bin'],
@@ -64,7 +59,6 @@ export default [
   },
   {
     name: 'files are uploaded, changed, moved, packed, unpacked and deleted',
-    needs: FILES,
     async run(h) {
       const { key, id } = await worked(h);
       const page = await h.page({ key, at: `/sessions/${id}/files` });
@@ -142,7 +136,6 @@ export default [
   },
   {
     name: 'what git says of the workspace is shown: changes, differences, history',
-    needs: GIT,
     async run(h) {
       const git = 'git -c user.name=Alice -c user.email=alice@example.com';
       const { key, id } = await worked(h, {
@@ -170,7 +163,6 @@ export default [
   },
   {
     name: 'a workspace without git says so',
-    needs: GIT,
     async run(h) {
       const { key, id } = await worked(h);
       const page = await h.page({ key, at: `/sessions/${id}/changes` });
@@ -180,7 +172,6 @@ export default [
   },
   {
     name: 'what a turn changed is shown, and taken back',
-    needs: CHECKPOINTS,
     async run(h) {
       const { key, id } = await worked(h, { options: { checkpoints: true }, prompts: ['% write plan.txt good\n% results', '% write plan.txt bad\n% results'] });
       const page = await h.page({ key, at: `/sessions/${id}` });
@@ -202,7 +193,6 @@ export default [
   },
   {
     name: 'a session is forked with the files as they were before a turn',
-    needs: CHECKPOINTS,
     async run(h) {
       const { key, id } = await worked(h, { options: { checkpoints: true }, prompts: ['% write plan.txt good\n% results', '% write plan.txt bad\n% results'] });
       const page = await h.page({ key, at: `/sessions/${id}` });
@@ -218,7 +208,6 @@ export default [
   },
   {
     name: 'a link shows a session to whoever has it, until it is revoked, and lets nothing be changed',
-    needs: SHARES,
     async run(h) {
       const { key, id } = await worked(h, { prompts: ['% write shared.txt hello\n% say Look at this.'] });
       const page = await h.page({ key, at: `/sessions/${id}` });
