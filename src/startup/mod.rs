@@ -227,7 +227,7 @@ impl Application {
             access::authentication(&settings, &store, limits.tenants(), &clock).await?;
         let authentication = Arc::new(authentication);
         let requests = HttpMetrics::default();
-        let parts = services::Parts {
+        let services = services::Parts {
             settings: &settings,
             store: Arc::clone(&store),
             agents: agents.clone(),
@@ -244,15 +244,14 @@ impl Application {
             deliveries,
             requests: requests.clone(),
             cluster: cluster.clone(),
-        };
-        let services = parts.into_services();
+        }
+        .into_services();
         let (turns, told) = (Arc::clone(&services.turns), shutdown.clone());
         tasks.spawn(async move { turns.resume_lost(lost_turns, told).await });
         let authenticator = Authenticator::new(authentication, limits);
         let state = api_state(&settings, services, authenticator, &*store, requests).await?;
-        let servers = listening.serve(&settings, &state)?;
         Ok(Self {
-            servers,
+            servers: listening.serve(&settings, &state)?,
             address,
             dialects,
             agents,

@@ -68,7 +68,7 @@ async fn repository(app: &TestApp) -> (String, PathBuf) {
 }
 
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "one tour through all operations")]
+#[expect(clippy::too_many_lines, reason = "one story from its beginning to its end")]
 async fn a_repository_is_looked_at_changed_and_put_back() {
     let app = app(|_| ());
     let client = app.client();
