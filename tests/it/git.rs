@@ -154,6 +154,20 @@ async fn a_repository_is_looked_at_changed_and_put_back() {
         .body;
     assert_eq!(between["files"].as_array().unwrap().len(), 1);
     assert_eq!(between["files"][0]["status"], "added");
+    let nothing = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+    let first = client
+        .get(&format!("{path}/diff?from={nothing}&to=HEAD~2"))
+        .await
+        .expect(200)
+        .body;
+    assert!(
+        first["files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|file| file["status"] == "added"),
+        "{first}"
+    );
 
     let restore = format!("{path}/restore");
     let back = json!({"paths": ["a.txt"], "source": "HEAD~2"});

@@ -236,7 +236,7 @@ pub(in crate::api) async fn get_git_status(
 #[validate(context = ApiLimits)]
 #[into_params(parameter_in = Query)]
 pub struct GitDiffQuery {
-    /// From this branch, tag or commit. When absent: from what is prepared for the next commit; with `staged`, from the last one.
+    /// From this branch, tag or commit, or from nothing (`4b825dc642cb6eb9a060e54bf8d69288fbee4904`, git's empty tree). When absent: from what is prepared for the next commit; with `staged`, from the last one.
     #[validate(custom(function = "is_commit_name"))]
     #[param(example = "main")]
     from: Option<String>,

@@ -106,6 +106,8 @@ struct Asked {
     writes: bool,
 }
 
+/// The tree that holds nothing, as git names it.
+const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 /// The name of the file that holds paths.
 const PATHS: &str = "paths";
 /// The name of the file that holds a commit's message.
@@ -423,7 +425,12 @@ impl GitService {
             return Ok(Vec::new());
         }
         let found = self.look_up(at, names).await?;
-        let all: Option<Vec<_>> = found.into_iter().collect();
+        // What a first commit changed is told from nothing.
+        let nothing = |name: &str| (name == EMPTY_TREE).then(|| name.parse().ok()).flatten();
+        let each = names.iter().zip(found);
+        let all: Option<Vec<_>> = each
+            .map(|(name, found)| found.or_else(|| nothing(name)))
+            .collect();
         all.ok_or(Error::RefNotFound)
     }
 
