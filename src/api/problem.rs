@@ -185,6 +185,7 @@ mod tests {
     use strum::IntoEnumIterator as _;
 
     use super::*;
+    use crate::domain::TurnErrorCode;
 
     #[test]
     fn the_problems_are_these() {

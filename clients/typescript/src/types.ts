@@ -107,6 +107,20 @@ export interface CreateSessionRequest {
   metadata?: JsonObject;
   /** How its agents are run. */
   options?: SessionOptions;
+  /** A repository that its workspace, which must be new or empty, begins with a clone of. */
+  source?: Source;
+  /** A template of the server that its workspace, which must be new or empty, begins with a copy of. */
+  template?: string;
+}
+
+/** A repository to begin with. */
+export interface Source {
+  /** Where it is: `https://`, without a user or password in it. */
+  git_url: string;
+  /** The branch or tag that is checked out; the repository's own choice when absent. */
+  ref?: string;
+  /** How one proves oneself there. It is used for this one clone and kept nowhere. */
+  credential?: { username?: string; password: string };
 }
 
 /** What to change in a session. What is absent stays as it is. */
@@ -133,6 +147,8 @@ export interface ForkSessionRequest {
   subdir?: string;
   /** Whether the original's workspace is copied into `subdir`, which must be new or empty. */
   copy_workspace?: boolean;
+  /** The turn before which the fork begins, its files too where they are copied; not together with `message_id`. */
+  turn_id?: string;
 }
 
 /** A session. */

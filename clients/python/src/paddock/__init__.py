@@ -7,7 +7,7 @@ from .permissions import OnPermission, allow, deny
 from .resources import UNCHANGED
 from .socket import SessionSocket
 from .streaming import EventStream
-from .types import Attachment, ChatAnswer, Permission, PermissionAnswer, Session, SessionOptions, Turn, Usage
+from .types import Attachment, ChatAnswer, Permission, PermissionAnswer, Session, SessionOptions, Source, Turn, Usage
 from .version import VERSION as __version__
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "PermissionAnswer",
     "Session",
     "SessionOptions",
+    "Source",
     "SessionSocket",
     "Turn",
     "Usage",

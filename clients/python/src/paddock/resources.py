@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, Final, Literal, cast
 
 from .transport import Transport, new_key, segment
-from .types import Permission, PermissionAnswer, PermissionMode, Session, SessionOptions, Turn
+from .types import Permission, PermissionAnswer, PermissionMode, Session, SessionOptions, Source, Turn
 
 __all__ = ["UNCHANGED", "Permissions", "Sessions", "Turns", "Unchanged", "given"]
 
@@ -41,15 +41,26 @@ class Sessions:
         title: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         options: SessionOptions | None = None,
+        source: Source | None = None,
+        template: str | None = None,
         idempotency_key: str | None = None,
     ) -> Session:
         """Makes a session. It calls no model; its agent is started in the background.
 
-        ``user_id`` is 1 to 64 of ``A-Z a-z 0-9 _ -``; ``subdir`` a relative path in the user's tree.
+        ``user_id`` is 1 to 64 of ``A-Z a-z 0-9 _ -``; ``subdir`` a relative path in the user's tree. With ``source`` the
+        workspace begins with a clone, with ``template`` with a copy of a template of the server.
 
         Raises ``PaddockError``: ``validation_failed``, ``option_forbidden``, ``quota_reached``, ….
         """
-        body = given(user_id=user_id, subdir=subdir, title=title, metadata=metadata, options=options)
+        body = given(
+            user_id=user_id,
+            subdir=subdir,
+            title=title,
+            metadata=metadata,
+            options=options,
+            source=source,
+            template=template,
+        )
         key = idempotency_key or new_key()
         return cast(Session, await self._transport.json("POST", "/api/v1/sessions", body=body, key=key))
 
@@ -110,14 +121,20 @@ class Sessions:
         metadata: Mapping[str, Any] | None = None,
         subdir: str | None = None,
         copy_workspace: bool | None = None,
+        turn_id: str | None = None,
         idempotency_key: str | None = None,
     ) -> Session:
-        """Makes a session that goes on from where this one is, or was at the message ``message_id``.
+        """Makes a session that goes on from where this one is, was at the message ``message_id``, or before ``turn_id``.
 
         What is not named is as this one has it. ``copy_workspace`` copies the folder to ``subdir``.
         """
         body = given(
-            message_id=message_id, title=title, metadata=metadata, subdir=subdir, copy_workspace=copy_workspace
+            message_id=message_id,
+            title=title,
+            metadata=metadata,
+            subdir=subdir,
+            copy_workspace=copy_workspace,
+            turn_id=turn_id,
         )
         key = idempotency_key or new_key()
         return cast(Session, await self._transport.json("POST", _session(session_id) + "/fork", body=body, key=key))

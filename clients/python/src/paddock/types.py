@@ -105,6 +105,24 @@ class SessionOptions(TypedDict, total=False):
     """Whether what the workspace is like is kept before and after each turn."""
 
 
+class SourceCredential(TypedDict, total=False):
+    """How one proves oneself to where a repository is."""
+
+    username: str
+    password: str
+
+
+class Source(TypedDict, total=False):
+    """A repository that a workspace begins with a clone of."""
+
+    git_url: str
+    """``https://``, without a user or password in it."""
+    ref: str
+    """The branch or tag that is checked out; the repository's own choice when absent."""
+    credential: SourceCredential
+    """Used for this one clone, and kept nowhere."""
+
+
 class Session(TypedDict):
     """A conversation bound to a folder."""
 
