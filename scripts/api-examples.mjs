@@ -27,6 +27,7 @@ function examples(collection, exchanges) {
   const placeholders = new Placeholders();
   for (const { request, response, variables } of exchanges) {
     if (variables.tenant) placeholders.put(variables.tenant, 'acme');
+    placeholders.put(variables.base_url, 'http://127.0.0.1:8000');
     const [, folder] = response.body.match(/"cwd":"([^"]+)\/workspaces\//) ?? [];
     placeholders.put(folder, '/var/lib/paddock');
     placeholders.put(folder?.replace(/[^A-Za-z0-9]/g, '-'), '-var-lib-paddock');

@@ -41,7 +41,12 @@ export function curl(collection, { method, url, header, body, auth = collection.
   if (body) {
     const short = compact(body.raw);
     // A script of several lines, or a text with variables, stands as a document.
-    if (short.length <= 110 && !/[{]{2}|'/.test(short)) lines.push(`-d '${short}'`);
+    if (short.includes('\r')) {
+      // A form, whose line breaks are of two characters.
+      if (/['%\\]|\{\{/.test(short)) throw new Error(`what printf would change in ${short}`);
+      lines[0] = `printf '%b' '${short.replaceAll('\r', '\\r').replaceAll('\n', '\\n')}' |\n  ${lines[0]}`;
+      lines.push('--data-binary @-');
+    } else if (short.length <= 110 && !/[{]{2}|'/.test(short)) lines.push(`-d '${short}'`);
     else {
       const text = short.length <= 110 ? short : body.raw;
       const variables = text.includes('{{');

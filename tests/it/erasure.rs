@@ -20,9 +20,10 @@ fn with_keys(builder: AppBuilder) -> AppBuilder {
 
 /// Whether a file below the folder has these bytes in it, or in its name.
 fn found_in(folder: &Path, word: &str, found: &mut Vec<String>) {
-    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+    // What agents that live keep for a moment may have gone.
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        let kind = entry.file_type().unwrap();
+        let Ok(kind) = entry.file_type() else { continue };
         let named = entry.file_name().to_string_lossy().contains(word);
         let holds = kind.is_file()
             && std::fs::read(&path)
