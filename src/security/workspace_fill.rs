@@ -1,13 +1,15 @@
 //! Fills a workspace that is new or empty: in a folder of its own at first, from where all of it is moved up at once. So what fails
 //! leaves nothing, and what others put there meanwhile is neither overwritten nor removed.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, MetadataExt as _};
 use rustix::fs::{Gid, RenameFlags, Uid, fchown, renameat_with};
 
+use super::walk::remove_all;
 use super::workspace_copy::{CopyError, CopyLimits, copy_tree, open_own};
 
 /// Whether there is nothing in a workspace.
@@ -63,15 +65,11 @@ pub fn settle(workspace: &Dir, part: &str) -> Result<Vec<OsString>, CopyError> {
 /// Removes these of a workspace, as far as they are there. May block.
 pub fn remove(workspace: &Dir, names: &[OsString]) {
     for name in names {
-        let is_folder = workspace.symlink_metadata(name).map(|found| found.is_dir());
-        let removed = match is_folder {
-            Ok(true) => workspace.remove_dir_all(name),
-            Ok(false) => workspace.remove_file(name),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = removed
-            && error.kind() != io::ErrorKind::NotFound
-        {
+        // However deep: a repository may have been made to be deeper than a stack.
+        let removed = CString::new(name.as_bytes())
+            .map_err(io::Error::from)
+            .and_then(|name| remove_all(workspace, &name));
+        if let Err(error) = removed {
             tracing::warn!(%error, "what a workspace was to be filled with was not removed");
         }
     }
