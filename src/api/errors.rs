@@ -236,7 +236,6 @@ fn code_of_file(error: &FileError) -> ProblemCode {
         FileError::Name(_) => ProblemCode::ValidationFailed,
         FileError::Pattern(_) => ProblemCode::InvalidQuery,
         FileError::Archive(_) => ProblemCode::ArchiveRefused,
-        FileError::BrokenOff(_) => ProblemCode::UploadBroken,
         FileError::Path(_) => ProblemCode::WorkspaceUnavailable,
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::InvalidName;
+use super::names::one_spelling;
 
 /// The path of a file or folder in a workspace: relative, without `..`, kept without `.` parts and doubled or trailing
 /// slashes. Where it leads is decided when it is used.
@@ -13,8 +14,6 @@ pub struct FilePath(String);
 impl FilePath {
     /// The longest path, in bytes.
     pub const MAX_BYTES: usize = 4096;
-    /// The longest part between two slashes, in bytes: what file systems take.
-    pub const MAX_PART_BYTES: usize = 255;
 
     /// The path as text.
     #[must_use]
@@ -59,30 +58,16 @@ impl FromStr for FilePath {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let too_long = |max| InvalidName::TooLong { max, unit: "bytes" };
         if text.len() > Self::MAX_BYTES {
-            return Err(too_long(Self::MAX_BYTES));
+            return Err(InvalidName::TooLong {
+                max: Self::MAX_BYTES,
+                unit: "bytes",
+            });
         }
         if text.contains('\0') {
             return Err(InvalidName::ControlCharacter);
         }
-        if text.starts_with('/') {
-            return Err(InvalidName::Absolute);
-        }
-        let parts: Vec<&str> = text
-            .split('/')
-            .filter(|part| !part.is_empty() && *part != ".")
-            .collect();
-        if parts.contains(&"..") {
-            return Err(InvalidName::ParentFolder);
-        }
-        if parts.iter().any(|part| part.len() > Self::MAX_PART_BYTES) {
-            return Err(too_long(Self::MAX_PART_BYTES));
-        }
-        if parts.is_empty() {
-            return Err(InvalidName::Empty);
-        }
-        Ok(Self(parts.join("/")))
+        one_spelling(text).map(Self)
     }
 }
 

@@ -178,27 +178,32 @@ impl FromStr for Subdir {
         if text.contains('\\') {
             return Err(InvalidName::Backslash);
         }
-        if text.starts_with('/') {
-            return Err(InvalidName::Absolute);
-        }
-        let parts: Vec<&str> = text
-            .split('/')
-            .filter(|part| !part.is_empty() && *part != ".")
-            .collect();
-        if parts.contains(&"..") {
-            return Err(InvalidName::ParentFolder);
-        }
-        if parts.iter().any(|part| part.len() > Self::MAX_PART_BYTES) {
-            return Err(InvalidName::TooLong {
-                max: Self::MAX_PART_BYTES,
-                unit: "bytes",
-            });
-        }
-        if parts.is_empty() {
-            return Err(InvalidName::Empty);
-        }
-        Ok(Self(parts.join("/")))
+        one_spelling(text).map(Self)
     }
+}
+
+/// A relative path without `.` parts and doubled or trailing slashes, if it does not climb.
+pub(super) fn one_spelling(text: &str) -> Result<String, InvalidName> {
+    if text.starts_with('/') {
+        return Err(InvalidName::Absolute);
+    }
+    let parts: Vec<&str> = text
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
+    if parts.contains(&"..") {
+        return Err(InvalidName::ParentFolder);
+    }
+    if parts.iter().any(|part| part.len() > Subdir::MAX_PART_BYTES) {
+        return Err(InvalidName::TooLong {
+            max: Subdir::MAX_PART_BYTES,
+            unit: "bytes",
+        });
+    }
+    if parts.is_empty() {
+        return Err(InvalidName::Empty);
+    }
+    Ok(parts.join("/"))
 }
 
 #[cfg(test)]

@@ -180,7 +180,8 @@ pub fn copy(
         .map_err(|error| match error {
             FileError::Changed => FileError::Exists,
             error => error,
-        })
+        })?;
+    Ok(())
 }
 
 /// Puts a whole tree of files into a folder: those of folders that are there go into them. With `overwrite`, files replace

@@ -1,6 +1,5 @@
 //! What a workspace holds, in pages.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
@@ -167,11 +166,5 @@ impl Room {
             Ok(Step::On)
         })?;
         Ok(self)
-    }
-}
-
-impl From<Infallible> for FileError {
-    fn from(never: Infallible) -> Self {
-        match never {}
     }
 }

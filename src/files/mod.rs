@@ -18,13 +18,15 @@ mod walking;
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 use cap_std::fs::Dir;
 use chrono::{DateTime, Utc};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, FileType, Stat, readlinkat, statat};
 
-use crate::domain::{FilePath, InvalidName};
+use crate::domain::{FilePath, InvalidName, Subdir};
 use crate::security::workspace::{WorkspaceError, explain};
+use crate::security::workspace_copy;
 
 /// Why a file was not used as it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -74,9 +76,6 @@ pub enum FileError {
     /// The archive is not taken.
     #[error("the archive is not taken: {0}")]
     Archive(#[from] unpacking::Refused),
-    /// The body did not come whole.
-    #[error("the body broke off")]
-    BrokenOff(#[source] io::Error),
 }
 
 impl From<io::Error> for FileError {
@@ -88,7 +87,7 @@ impl From<io::Error> for FileError {
             Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => return Self::Full,
             Some(Errno::NAMETOOLONG) => {
                 return Self::Name(InvalidName::TooLong {
-                    max: FilePath::MAX_PART_BYTES,
+                    max: Subdir::MAX_PART_BYTES,
                     unit: "bytes",
                 });
             }
@@ -243,10 +242,8 @@ pub fn check_folder(root: &Dir, path: Option<&FilePath>) -> Result<(), FileError
 }
 
 /// Opens a folder that is no link, also if one has been put in its place since.
-fn open_own(parent: &impl std::os::fd::AsFd, name: &str) -> Result<Dir, FileError> {
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = openat(parent, name, flags, Mode::empty())?;
-    Ok(Dir::from_std_file(opened.into()))
+fn open_own(parent: &Dir, name: &str) -> Result<Dir, FileError> {
+    Ok(workspace_copy::open_own(parent, Path::new(name))?)
 }
 
 fn kind_of(stat: &Stat) -> EntryKind {

@@ -53,13 +53,14 @@ impl PartFile {
 
     /// Gives the file its name in a folder, if what is there is what was expected. It has `mode`; without one, that of the file
     /// which it replaces, else that of any new file. It belongs to whom its folder belongs.
+    /// Whether nothing had the name before.
     pub fn place(
         mut self,
         folder: &Dir,
         target: &str,
         expected: &Expected,
         mode: Option<u32>,
-    ) -> Result<(), FileError> {
+    ) -> Result<bool, FileError> {
         let there = match statat(folder, target, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Some(stat),
             Err(rustix::io::Errno::NOENT) => None,
@@ -95,7 +96,7 @@ impl PartFile {
             renameat(&from, self.name.as_str(), folder, target)?;
         }
         self.named_in = None;
-        Ok(())
+        Ok(there.is_none())
     }
 
     /// The folder in which it has its own name; one that has none gets it in this folder.

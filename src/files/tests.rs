@@ -60,7 +60,8 @@ impl Place {
         let part = PartFile::create(&self.root, ".part".to_owned())?;
         std::io::Write::write_all(&mut part.file(), data.as_bytes())?;
         let (folder, name) = changing::make_holder(&self.root, &at, true)?;
-        part.place(&folder, name, expected, None)
+        part.place(&folder, name, expected, None)?;
+        Ok(())
     }
 
     pub(super) fn text(&self, path: &str) -> String {
@@ -203,7 +204,7 @@ fn a_pipe_is_no_file_and_keeps_nobody_waiting() {
         &place.root,
         "pipe",
         rustix::fs::FileType::Fifo,
-        Mode::from_raw_mode(0o600),
+        rustix::fs::Mode::from_raw_mode(0o600),
         0,
     )
     .unwrap();

@@ -257,7 +257,8 @@ impl Writer<'_> {
         self.files.insert(path.to_string());
         // What would run as somebody else does not.
         let mode = mode.map_or(USUAL_MODE, |mode| mode & 0o777 | 0o600);
-        part.place(&folder, name, &Expected::Nothing, Some(mode))
+        part.place(&folder, name, &Expected::Nothing, Some(mode))?;
+        Ok(())
     }
 }
 

@@ -89,7 +89,7 @@ impl Copier {
 }
 
 /// Opens a folder that is no link, also if one has been put in its place since.
-pub(super) fn open_own(parent: &Dir, name: &Path) -> io::Result<Dir> {
+pub fn open_own(parent: &Dir, name: &Path) -> io::Result<Dir> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = openat(parent, name, flags, Mode::empty())?;
     Ok(Dir::from_std_file(opened.into()))

@@ -205,11 +205,11 @@ impl FileService {
         session: SessionId,
         path: FilePath,
     ) -> Result<Entry, Error> {
-        let folders = self.writable(caller, session).await?;
-        self.room(caller, &Arc::new(folders)).await?;
-        self.changing(caller, session, move |folders| {
+        let folders = Arc::new(self.writable(caller, session).await?);
+        self.room(caller, &folders).await?;
+        off_the_worker(move || {
             changing::make_folder(folders.workspace.dir(), &path)?;
-            listing::stat(folders.workspace.dir(), Some(&path))
+            Ok(listing::stat(folders.workspace.dir(), Some(&path))?)
         })
         .await
     }
@@ -291,10 +291,7 @@ impl FileService {
         order: SearchOrder,
     ) -> Result<Hits, Error> {
         let _one_of_few = self.heavy()?;
-        let limits = SearchLimits {
-            depth: self.rules.depth_max,
-            ..self.rules.search
-        };
+        let limits = self.rules.search;
         self.reading(caller, session, move |folders| {
             search(folders.workspace.dir(), &order, limits)
         })

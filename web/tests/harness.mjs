@@ -92,7 +92,6 @@ export async function openHarness({ url, adminKey, screens, executable }) {
   const english = words('en');
   const problems = [];
   const contexts = new Set();
-  let operations;
 
   const harness = {
     url,
@@ -139,13 +138,6 @@ export async function openHarness({ url, adminKey, screens, executable }) {
     /** A turn, to its end. */
     turn(key, session, message) {
       return harness.api(key, 'POST', `/api/v1/sessions/${session}/messages`, { message });
-    },
-
-    /** Whether the server has an operation. */
-    async has(method, template) {
-      operations ??= await harness.api(adminKey, 'GET', '/openapi.json');
-      const item = operations.paths[template];
-      return item !== undefined && item[method] !== undefined;
     },
 
     /** A page in a context of its own, signed in where there is a key. It tells all that should not be. */

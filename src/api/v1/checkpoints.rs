@@ -1,12 +1,13 @@
 //! Checkpoints: what a session's workspace was like before and after its turns, what a turn changed, and going back.
 
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use validator::{Validate, ValidationError};
 
+use super::diffs::{CONTEXT_USUAL, DiffFormat};
 use super::paging::PageQuery;
 use super::rules::page_limit;
 use super::sessions::SessionView;
@@ -21,10 +22,6 @@ use crate::api::responses::{ListInSessionProblems, RewindTurnProblems, TurnDiffP
 use crate::domain::{Checkpoint, CheckpointFailure, Diff, Moment};
 use crate::service::{DiffOrder, RewindOrder, Services};
 
-/// The media type of unified diffs.
-const UNIFIED: &str = "text/x-diff";
-/// How many lines are told around those that changed, when nobody says.
-const CONTEXT: u32 = 3;
 /// The longest path of something in a workspace, in bytes.
 const PATH_MAX_BYTES: usize = 4096;
 
@@ -106,16 +103,6 @@ pub(in crate::api) async fn list_checkpoints(
     Ok(HttpResponse::Ok().json(PageView::<CheckpointView>::of(page, &cursors, scope)))
 }
 
-/// How a diff is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DiffFormat {
-    /// File by file, line by line, as JSON.
-    Structured,
-    /// As text.
-    Unified,
-}
-
 /// Which part of a diff is told, and how.
 #[derive(Debug, Deserialize, Validate, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -174,29 +161,13 @@ pub(in crate::api) async fn get_turn_diff(
 ) -> Result<HttpResponse, Problem> {
     let (session, turn) = (session_id(&path.0)?, turn_id(&path.1)?);
     let asked = query.0;
-    let format = asked.format.unwrap_or_else(|| format_of(&request));
+    let format = DiffFormat::of(asked.format, &request);
     let order = DiffOrder {
         path: asked.path,
-        context: asked.context.unwrap_or(CONTEXT) as usize,
+        context: asked.context.unwrap_or(CONTEXT_USUAL) as usize,
     };
     let diff = services.checkpoints.diff(&caller, session, turn, order).await?;
-    Ok(match format {
-        DiffFormat::Structured => HttpResponse::Ok().json(diff),
-        DiffFormat::Unified => HttpResponse::Ok()
-            .content_type("text/x-diff; charset=utf-8")
-            .body(diff.to_unified()),
-    })
-}
-
-/// How the client wants a diff.
-fn format_of(request: &HttpRequest) -> DiffFormat {
-    let accept = request.headers().get(header::ACCEPT);
-    let accept = accept.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if accept.to_ascii_lowercase().contains(UNIFIED) {
-        DiffFormat::Unified
-    } else {
-        DiffFormat::Structured
-    }
+    Ok(format.answer(&diff))
 }
 
 /// What is to be as it was.

@@ -1,13 +1,13 @@
 //! The repository in a session's workspace.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use validator::{Validate, ValidationError};
 
+use super::diffs::{CONTEXT_USUAL, DiffFormat};
 use super::rules::{flag, page_limit, rule, within_page_limit};
 use super::{checked, checked_query, session_id};
 use crate::api::ApiLimits;
@@ -20,12 +20,8 @@ use crate::api::responses::{CommitProblems, GitDiffProblems, GitLogProblems, Git
 use crate::domain::{Diff, FilePath, GitChange, GitChangeKind, GitCommit, GitStatus, LogPlace};
 use crate::service::{CommitOrder, GitDiffOrder, RestoreOrder, Services};
 
-/// The media type of differences as text.
-const DIFF_TEXT: &str = "text/x-diff";
 /// The most lines around what changed.
 const CONTEXT_MAX: u32 = 1000;
-/// How many lines are told around what changed where nobody says.
-const CONTEXT_USUAL: u32 = 3;
 /// The longest name of a commit, in bytes.
 const NAME_MAX_BYTES: usize = 255;
 /// The most paths of a request.
@@ -258,17 +254,7 @@ pub struct GitDiffQuery {
     context: Option<u32>,
     /// How it is told; as `Accept` says when absent.
     #[param(inline)]
-    format: Option<DiffFormatQuery>,
-}
-
-/// How differences are told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DiffFormatQuery {
-    /// By file, place and line.
-    Structured,
-    /// As the text that `git diff` writes.
-    Unified,
+    format: Option<DiffFormat>,
 }
 
 impl CheckRequest for GitDiffQuery {
@@ -315,14 +301,7 @@ pub(in crate::api) async fn get_git_diff(
     services: web::Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let asked = query.0;
-    let accepts_text = request
-        .headers()
-        .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.trim().starts_with(DIFF_TEXT));
-    let as_text = asked
-        .format
-        .map_or(accepts_text, |format| format == DiffFormatQuery::Unified);
+    let format = DiffFormat::of(asked.format, &request);
     let order = GitDiffOrder {
         from: asked.from,
         to: asked.to,
@@ -330,13 +309,8 @@ pub(in crate::api) async fn get_git_diff(
         path: checked_query("path", asked.path.as_deref())?,
         context: asked.context.unwrap_or(CONTEXT_USUAL),
     };
-    let diff: Diff = services.git.diff(&caller, session_id(&path)?, order).await?;
-    if as_text {
-        return Ok(HttpResponse::Ok()
-            .content_type("text/x-diff; charset=utf-8")
-            .body(diff.to_unified()));
-    }
-    Ok(HttpResponse::Ok().json(diff))
+    let diff = services.git.diff(&caller, session_id(&path)?, order).await?;
+    Ok(format.answer(&diff))
 }
 
 /// Which commits, and which page of them.

@@ -5,6 +5,7 @@ pub mod budgets;
 pub mod chat;
 pub mod checkpoints;
 pub mod credentials;
+pub mod diffs;
 pub mod erasure;
 pub mod events;
 pub mod files;

@@ -83,21 +83,21 @@ impl Writing {
         .await
     }
 
-    /// Gives a file that is whole its name, and tells it.
+    /// Gives a file that is whole its name, and tells it, and whether nothing had the name before.
     pub async fn place(
         &self,
         mut file: WrittenFile,
         path: FilePath,
         parents: bool,
         expected: Expected,
-    ) -> Result<Entry, Error> {
+    ) -> Result<(Entry, bool), Error> {
         file.file.flush().await.map_err(FileError::from)?;
         let folders = Arc::clone(&self.folders);
         off_the_worker(move || {
             let root = folders.workspace.dir();
             let (folder, name) = changing::make_holder(root, &path, parents)?;
-            file.part.place(&folder, name, &expected, None)?;
-            Ok(listing::stat(root, Some(&path))?)
+            let is_new = file.part.place(&folder, name, &expected, None)?;
+            Ok((listing::stat(root, Some(&path))?, is_new))
         })
         .await
     }

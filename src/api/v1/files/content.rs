@@ -255,18 +255,13 @@ pub(in crate::api) async fn write_file(
     let session = session_id(&path)?;
     let at = path_of(query.0.path.as_deref())?;
     let expected = expected(&request)?;
-    let is_new = services
-        .files
-        .stat(&caller, session, Some(at.clone()))
-        .await
-        .is_err();
     let mut writing = services.files.begin(&caller, session).await?;
     let mut file = writing.file().await?;
     while let Some(piece) = next_piece(&mut body, &limits).await? {
         writing.write(&mut file, &piece).await?;
     }
     let parents = query.0.parents.unwrap_or(true);
-    let entry = writing.place(file, at, parents, expected).await?;
+    let (entry, is_new) = writing.place(file, at, parents, expected).await?;
     let mut answer = if is_new {
         HttpResponse::Created()
     } else {

@@ -116,7 +116,7 @@ pub(in crate::api) async fn upload_files(
     };
     let mut data = Vec::new();
     for (at, file) in files {
-        let entry = writing.place(file, at, true, expected.clone()).await?;
+        let (entry, _is_new) = writing.place(file, at, true, expected.clone()).await?;
         data.push(FileView::from(entry));
     }
     Ok(HttpResponse::Created().json(UploadedView { data }))
